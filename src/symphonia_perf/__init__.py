@@ -1,0 +1,36 @@
+"""Performance blocks for Python services on MongoDB and Redis or Valkey.
+
+Import a block, not the root: `from symphonia_perf.cache import Cache`. The root itself imports
+nothing, so that a block costs only what it needs.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from symphonia_perf import cache as cache
+    from symphonia_perf import errors as errors
+    from symphonia_perf import loadtest as loadtest
+    from symphonia_perf import mongo as mongo
+    from symphonia_perf import redis as redis
+    from symphonia_perf import testing as testing
+    from symphonia_perf import typing as typing
+
+    __version__: str
+else:
+
+    def __getattr__(name):
+        """The blocks, and `__version__` from the installed metadata, on first use (PEP 562)."""
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("symphonia-perf")
+        if name in __all__:
+            from importlib import import_module
+
+            return import_module(f"symphonia_perf.{name}")
+        raise AttributeError(f"module 'symphonia_perf' has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
+
+__all__ = ["__version__", "cache", "errors", "loadtest", "mongo", "redis", "testing", "typing"]

@@ -1,0 +1,1 @@
+"""What the blocks share and no user imports: plumbing without opinions."""
