@@ -1,0 +1,30 @@
+"""What all tests share, in `tests/`, `examples/`, `docs/` and docstrings alike."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import fences
+
+pytest_plugins = ["symphonia_perf.testing.fixtures"]
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests run on asyncio.
+
+    A test that should also run on uvloop says so with
+    `@pytest.mark.parametrize("anyio_backend", ["asyncio", ("asyncio", {"use_uvloop": True})])`.
+    """
+    return "asyncio"
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Run the Python blocks of README, docs and docstrings."""
+    return fences.collect(file_path, parent)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the blocks of a page together and in order."""
+    fences.keep_page_order(items)
