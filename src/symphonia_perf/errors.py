@@ -21,6 +21,7 @@ __all__ = [
     "CommandError",
     "ConfigurationError",
     "CorruptEntry",
+    "GeneratorFailed",
     "GeneratorLagged",
     "IndexConflict",
     "MissingExtra",
@@ -160,6 +161,10 @@ class IndexConflict(MongoOperationError):
 
 class ProjectionError(SymphoniaError, ValueError):
     """A projection that the server would refuse or silently misread; names the path."""
+
+
+class GeneratorFailed(SymphoniaError):
+    """A load generator's process ended without a result; the message ends with its last lines."""
 
 
 class GeneratorLagged(SymphoniaError):
