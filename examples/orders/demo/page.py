@@ -111,9 +111,9 @@ def _tables(rows: list[Row]) -> Iterator[Table]:
 def _method(light: Load, heavy: Load, scale: Scale) -> tuple[str | Table, ...]:
     stage = (
         f"A real mongod held {scale.orders:,} orders of about 3 kB, 200 carriers and 20 plans, "
-        "once for each variant; a real Valkey held the cache. Each variant ran under "
-        "uvicorn, as one process. Everything shared one machine, so the variants took turns and never ran a load "
-        "at the same time."
+        "once for each variant; a real Valkey held the cache. Each variant ran under uvicorn, "
+        "as one process. Everything shared one machine, so the variants took turns and never ran "
+        "a load at the same time."
     )
     generator = (
         "The load generator was a process of its own with an open loop: requests arrive on a "
