@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 __all__ = [
     "BypassEvent",
@@ -39,9 +39,13 @@ class BypassEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheEvent(Event):
-    """One look at the cache: `kind` is hit, miss, load, set, delete or corrupt."""
+    """One thing that a cache did, and how long it took.
 
-    kind: str
+    `load` is a loader that returned, `error` one that raised; `corrupt` is an entry that could not
+    be read and counts as a miss.
+    """
+
+    kind: Literal["hit", "miss", "load", "error", "set", "delete", "corrupt"]
     key: str
     duration: float = 0.0  # seconds
 
@@ -76,10 +80,12 @@ class LogObserver:
             return
         now = self._monotonic()
         kind = (event.source, event.operation)
-        at, held = self._last.get(kind, (now - self._interval, 0))
-        if now - at < self._interval:
-            self._last[kind] = (at, held + 1)
-            return
+        held = 0
+        if kind in self._last:
+            at, held = self._last[kind]
+            if now - at < self._interval:
+                self._last[kind] = (at, held + 1)
+                return
         self._last[kind] = (now, 0)
         logger.warning(
             "%s: %s failed and was bypassed (%d more since the last warning): %r",

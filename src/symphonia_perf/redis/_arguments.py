@@ -1,0 +1,129 @@
+"""What may be sent on a connection that many callers share: pure checks, before anything waits.
+
+One bad argument inside a pipeline fails everybody's commands, so each command is checked and
+turned into bytes while its own caller is still there to hear of it.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TypeAlias
+
+from symphonia_perf.errors import ConfigurationError
+from symphonia_perf.redis.commands import Argument
+
+__all__ = ["Packed", "pack"]
+
+Packed: TypeAlias = tuple[str, *tuple[bytes, ...]]
+"""A command's name in capitals, then its arguments as bytes."""
+
+_BLOCKS = "makes every other caller of this connection wait; call it on the redis-py client itself"
+_CHANGES = (
+    "changes the connection, which other callers share; set it where the redis-py client is built, "
+    "or call it on a client of its own"
+)
+_REFUSED = {
+    **dict.fromkeys(
+        ("BLMOVE", "BLMPOP", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZMPOP", "BZPOPMAX", "BZPOPMIN"),
+        _BLOCKS,
+    ),
+    **dict.fromkeys(("WAIT", "WAITAOF"), _BLOCKS),
+    **dict.fromkeys(
+        ("DISCARD", "EXEC", "MULTI", "UNWATCH", "WATCH"),
+        "changes the connection, which other callers share; use script(), or "
+        "pipeline(transaction=True) of the redis-py client itself",
+    ),
+    **dict.fromkeys(
+        ("PSUBSCRIBE", "PUNSUBSCRIBE", "SSUBSCRIBE", "SUBSCRIBE", "SUNSUBSCRIBE", "UNSUBSCRIBE"),
+        "changes the connection, which other callers share; use pubsub() of the redis-py client "
+        "itself",
+    ),
+    **dict.fromkeys(
+        ("ASKING", "AUTH", "HELLO", "HIMPORT", "MONITOR", "PSYNC", "QUIT", "READONLY"), _CHANGES
+    ),
+    **dict.fromkeys(("READWRITE", "REPLCONF", "RESET", "SELECT", "SYNC"), _CHANGES),
+}
+# Two words are needed to see that these change the connection.
+_STATE_WORDS = {
+    "CLIENT": frozenset(
+        {b"CACHING", b"NO-EVICT", b"NO-TOUCH", b"REPLY", b"SETINFO", b"SETNAME", b"TRACKING"}
+    ),
+    "SCRIPT": frozenset({b"DEBUG"}),
+}
+# Where the options of a command that may block begin: XREADGROUP's are behind GROUP name consumer.
+_STREAM_READS = {"XREAD": 1, "XREADGROUP": 4}
+
+
+def pack(args: Sequence[Argument]) -> Packed:
+    """The command as it will be sent: text as UTF-8, a float by `repr`.
+
+    Raises:
+        ConfigurationError: no command, an argument of another type (its position is named), or a
+            command that would block or change the connection that others use too.
+    """
+    if not args:
+        raise ConfigurationError("a command needs a name, as in execute('GET', 'key')")
+    name = args[0]
+    if not isinstance(name, str | bytes):
+        raise ConfigurationError(f"command name: expected str or bytes, not {name!r:.100}")
+    command = _command(name)
+    packed: list[bytes] = []
+    for position, argument in enumerate(args[1:], start=1):
+        kind = type(argument)
+        if kind is bytes:
+            packed.append(argument)  # type: ignore[arg-type] # narrowed by identity: isinstance is slower
+        elif kind is str:
+            packed.append(_text(command, position, argument))  # type: ignore[arg-type] # the same
+        else:
+            packed.append(_uncommon(command, position, argument))
+    if command in _STATE_WORDS or command in _STREAM_READS:
+        _refuse_by_arguments(command, packed)
+    return (command, *packed)
+
+
+@lru_cache(maxsize=1024)
+def _command(name: str | bytes) -> str:
+    text = name.decode("latin-1") if isinstance(name, bytes) else name
+    command = text.upper()
+    if command.split() != [command] or not command.isascii():
+        raise ConfigurationError(
+            f"command name {name!r:.100}: expected one word; every further word is an argument of "
+            "its own, as in execute('CONFIG', 'GET', 'maxmemory')"
+        )
+    if command in _REFUSED:
+        raise ConfigurationError(f"{command} {_REFUSED[command]}")
+    return command
+
+
+def _refuse_by_arguments(command: str, arguments: Sequence[bytes]) -> None:
+    words = [word.upper() for word in arguments]
+    if command in _STATE_WORDS and words and words[0] in _STATE_WORDS[command]:
+        raise ConfigurationError(f"{command} {words[0].decode()} {_CHANGES}")
+    if command in _STREAM_READS:
+        options = words[_STREAM_READS[command] - 1 :]
+        if b"STREAMS" in options:
+            options = options[: options.index(b"STREAMS")]
+        if b"BLOCK" in options:
+            raise ConfigurationError(f"{command} with BLOCK {_BLOCKS}")
+
+
+def _text(command: str, position: int, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"{command} argument {position}: not UTF-8: {error}") from error
+
+
+def _uncommon(command: str, position: int, argument: object) -> bytes:
+    """Numbers, and subclasses of what is allowed (a StrEnum, an IntEnum, a numpy float)."""
+    if isinstance(argument, float):
+        return float.__repr__(argument).encode()
+    if isinstance(argument, int) and not isinstance(argument, bool):
+        return b"%d" % argument
+    if isinstance(argument, str):
+        return _text(command, position, str.__str__(argument))
+    if isinstance(argument, bytes):
+        return bytes(argument)
+    raise ConfigurationError(
+        f"{command} argument {position}: expected str, bytes, int or float, "
+        f"not {type(argument).__qualname__} ({argument!r:.100})"
+    )

@@ -1,0 +1,212 @@
+"""The `Commands` role over the redis-py client a service has already."""
+
+import asyncio
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.client import Pipeline
+
+from symphonia_perf._core.durations import seconds
+from symphonia_perf.errors import ConfigurationError, WrongLoop
+from symphonia_perf.redis import _cluster
+from symphonia_perf.redis._arguments import Packed, pack
+from symphonia_perf.redis._errors import translate
+from symphonia_perf.redis._lane import Lane
+from symphonia_perf.redis.commands import Argument, Reply
+from symphonia_perf.redis.scripts import LuaScript
+from symphonia_perf.typing import Seconds
+
+__all__ = ["Adapter", "wrap"]
+
+
+def wrap(
+    client: Redis | RedisCluster, *, deadline: Seconds = 0.25, max_waiting: int = 32 * 2**20
+) -> "Adapter":
+    """The `Commands` role over your own client; nothing is sent yet.
+
+    Args:
+        client: `redis.asyncio.Redis`, `redis.asyncio.RedisCluster` or `fakeredis.FakeAsyncRedis`;
+            it stays yours to configure and to close.
+        deadline: seconds until a command without an answer raises `StoreTimeout`, default 0.25.
+        max_waiting: bytes of commands that may wait for their turn, default 32 MiB; beyond that
+            a command raises `StoreUnavailable` at once.
+
+    Raises:
+        ConfigurationError: another kind of client, one with `decode_responses=True`, or a
+            deadline or bound that cannot work.
+
+    ```python
+    from fakeredis import FakeAsyncRedis
+
+    from symphonia_perf.redis import wrap
+
+    redis = wrap(FakeAsyncRedis())
+    await redis.execute("SET", "plan:1", b"free")
+    assert await redis.execute_many([("GET", "plan:1"), ("GET", "plan:2")]) == [b"free", None]
+    ```
+    """
+    _check(client)
+    if type(max_waiting) is not int or max_waiting <= 0:
+        raise ConfigurationError(f"max_waiting={max_waiting!r}: expected bytes, more than 0")
+    return Adapter(client, deadline=seconds(deadline, option="deadline"), max_waiting=max_waiting)
+
+
+def _check(client: object) -> None:
+    if not isinstance(client, Redis | RedisCluster) or isinstance(client, Pipeline):
+        kind = f"{type(client).__module__}.{type(client).__qualname__}"
+        raise ConfigurationError(
+            f"wrap() got a {kind}; expected redis.asyncio.Redis, redis.asyncio.RedisCluster or "
+            "fakeredis.FakeAsyncRedis"
+        )
+    if client.get_connection_kwargs().get("decode_responses"):
+        raise ConfigurationError(
+            "the client has decode_responses=True, which damages binary values; give wrap() a "
+            "client of its own without it"
+        )
+
+
+class Adapter:
+    """Executes commands over a redis-py client; made by `wrap()`.
+
+    All commands of one event-loop turn leave in one pipeline without a transaction. The object
+    belongs to the event loop that uses it first; `aclose()` frees it for another. `async with` is
+    optional. Your client keeps its own settings: a broken connection is retried as *it* says, so a
+    command may run twice unless it was built with `retry=Retry(NoBackoff(), 0)`.
+    """
+
+    def __init__(self, client: Redis | RedisCluster, *, deadline: float, max_waiting: int) -> None:
+        self._client = client
+        self._deadline = deadline
+        self._max_waiting = max_waiting
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lanes: dict[str, Lane] = {}
+
+    async def execute(self, *args: Argument, deadline: Seconds | None = None) -> Reply:
+        """The reply to one command, as in `await redis.execute("GET", "key")`.
+
+        Raises:
+            StoreTimeout: no answer within the deadline; the message says whether it was sent.
+            StoreUnavailable: no connection, it broke, or too much is waiting already.
+            CommandError: the server refused; `.code` is the first word of its answer.
+            ConfigurationError: a bad argument, or a command that a shared connection cannot take.
+            WrongLoop: first used on another event loop.
+        """
+        command = pack(args)
+        limit = self._limit(deadline)
+        (reply,) = await self._lane_of(command).submit((command,), limit)
+        reply = translate(reply, command[0])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    async def execute_many(
+        self,
+        commands: Sequence[Sequence[Argument]],
+        *,
+        return_errors: bool = False,
+        deadline: Seconds | None = None,
+    ) -> list[Reply]:
+        """The replies to many commands, in order and in one round trip (one per cluster node).
+
+        All replies are awaited before the first error is raised; with `return_errors` an error
+        stands in its command's place instead.
+
+        Raises:
+            StoreError: as `execute` raises it.
+            ConfigurationError: a bad argument or command; then nothing was sent.
+            WrongLoop: first used on another event loop.
+        """
+        packed = [pack(command) for command in commands]
+        limit = self._limit(deadline)
+        places: dict[Lane, list[int]] = {}
+        for place, command in enumerate(packed):
+            places.setdefault(self._lane_of(command), []).append(place)
+        pending = [
+            (mine, lane.submit([packed[place] for place in mine], limit))
+            for lane, mine in places.items()
+        ]
+        replies: list[Reply] = [None] * len(packed)
+        for mine, future in pending:
+            for place, reply in zip(mine, await future, strict=True):
+                replies[place] = translate(reply, packed[place][0])
+        if not return_errors:
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise reply
+        return replies
+
+    def script(self, lua: str) -> LuaScript:
+        """A callable for a Lua script; nothing is sent yet.
+
+        Raises:
+            ConfigurationError: not the source of a script.
+        """
+        return LuaScript(self, lua)
+
+    async def aclose(self) -> None:
+        """Wait until all callers have their answer and let go of the event loop.
+
+        The client stays open: it is yours. The adapter may be used again, on any loop.
+
+        Raises:
+            WrongLoop: in use on another event loop that still runs.
+        """
+        if self._loop is not None and not self._loop.is_closed():
+            self._bind()
+            for lane in self._lanes.values():
+                await lane.drain()
+        self._loop = None
+        self._lanes = {}
+
+    async def __aenter__(self) -> Self:
+        self._bind()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def _limit(self, deadline: Seconds | None) -> float:
+        return self._deadline if deadline is None else seconds(deadline, option="deadline")
+
+    def _bind(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise WrongLoop(
+                "this wrapped Redis client was first used on another event loop: wrap one client "
+                "per loop (after a fork, too), or `await aclose()` before the loops change"
+            )
+        return loop
+
+    def _lane_of(self, command: Packed) -> Lane:
+        """A lane per server, so that a dead cluster node holds up only its own commands."""
+        loop = self._bind()
+        name = "" if isinstance(self._client, Redis) else _cluster.node_of(self._client, command)
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = Lane(loop, self._send, self._max_waiting)
+        return lane
+
+    async def _send(self, commands: Sequence[Packed]) -> Sequence[Any]:
+        client = self._client
+        if isinstance(client, RedisCluster):
+            return await _cluster.send(client, commands)
+        if len(commands) == 1:
+            # A pipeline of one costs a third more. Response callbacks are found by the name as
+            # text; as bytes it has none, and the reply stays what the server sent.
+            ((name, *arguments),) = commands
+            execute: Any = client.execute_command
+            return [await execute(name.encode(), *arguments)]
+        pipeline: Any = client.pipeline(transaction=False)
+        pipeline.response_callbacks = {}
+        for command in commands:
+            pipeline.execute_command(*command)
+        return await pipeline.execute(raise_on_error=False)  # type: ignore[no-any-return]

@@ -1,0 +1,131 @@
+"""What every cache store must do, as tests: a store of your own subclasses them.
+
+The tests are coroutines, so they need a pytest plugin that runs these (anyio with
+`anyio_mode = "auto"`, or pytest-asyncio).
+"""
+
+# ruff: noqa: D102, S101 - these are tests: a name says what each demands, an assert demands it
+
+from symphonia_perf.cache import CacheStore, Entry
+
+__all__ = ["CacheStoreContract"]
+
+
+class CacheStoreContract:
+    """The conformance suite for `CacheStore`.
+
+    Give a fixture `store` that makes an empty store, and say how its time passes:
+
+    ```python
+    import pytest
+
+    from symphonia_perf.cache import MemoryCacheStore
+    from symphonia_perf.testing.cache_store import CacheStoreContract
+
+
+    class ManualClock:
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+
+    class TestMyStore(CacheStoreContract):
+        @pytest.fixture
+        def store(self) -> MemoryCacheStore:
+            self.clock = ManualClock()
+            return MemoryCacheStore(clock=self.clock)
+
+        async def advance(self, delay: float) -> None:
+            self.clock.now += delay
+    ```
+    """
+
+    async def advance(self, delay: float) -> None:
+        """Let `delay` seconds pass for the store; on a real server, wait until they have."""
+        raise NotImplementedError
+
+    async def test_a_key_that_was_never_set_is_not_found(self, store: CacheStore) -> None:
+        found = await store.get_many(["plan:1"])
+        assert not found.entries
+        assert not found.corrupt
+
+    async def test_what_was_stored_is_found(self, store: CacheStore) -> None:
+        value = {"name": "Zoë", "tags": ["a", 1, 2.5, None, True], "raw": b"\x00\xff"}
+        await store.set_many({"plan:1": Entry(value=value, ttl=60.0)})
+        found = await store.get_many(["plan:1"])
+        entry = found.entries["plan:1"]
+        assert entry.value == value
+        assert entry.ttl == 60.0
+        assert entry.value is not value
+
+    async def test_many_are_one_call(self, store: CacheStore) -> None:
+        entries = {f"plan:{n}": Entry(value=n, ttl=60.0) for n in range(100)}
+        await store.set_many(entries)
+        found = await store.get_many([*entries, "plan:none"])
+        assert {key: entry.value for key, entry in found.entries.items()} == {
+            key: entry.value for key, entry in entries.items()
+        }
+
+    async def test_nothing_is_a_valid_request(self, store: CacheStore) -> None:
+        await store.set_many({})
+        assert not (await store.get_many([])).entries
+        assert await store.delete_many([]) == 0
+
+    async def test_a_key_asked_twice_is_found_once(self, store: CacheStore) -> None:
+        await store.set_many({"plan:1": Entry(value=1, ttl=60.0)})
+        assert list((await store.get_many(["plan:1", "plan:1"])).entries) == ["plan:1"]
+
+    async def test_none_is_a_value(self, store: CacheStore) -> None:
+        await store.set_many({"plan:1": Entry(value=None, ttl=60.0)})
+        found = await store.get_many(["plan:1"])
+        assert found.entries["plan:1"].value is None
+
+    async def test_a_second_set_replaces_value_and_ttl(self, store: CacheStore) -> None:
+        await store.set_many({"plan:1": Entry(value="old", ttl=0.2)})
+        await store.set_many({"plan:1": Entry(value="new", ttl=60.0)})
+        await self.advance(0.3)
+        entry = (await store.get_many(["plan:1"])).entries["plan:1"]
+        assert (entry.value, entry.ttl) == ("new", 60.0)
+
+    async def test_an_entry_is_gone_when_its_time_is_over(self, store: CacheStore) -> None:
+        await store.set_many({"short": Entry(value=1, ttl=0.2), "long": Entry(value=2, ttl=60.0)})
+        assert set((await store.get_many(["short", "long"])).entries) == {"short", "long"}
+        await self.advance(0.3)
+        assert set((await store.get_many(["short", "long"])).entries) == {"long"}
+        assert await store.delete_many(["short"]) == 0
+
+    async def test_reading_does_not_prolong(self, store: CacheStore) -> None:
+        await store.set_many({"plan:1": Entry(value=1, ttl=0.4)})
+        for _ in range(3):
+            await store.get_many(["plan:1"])
+            await self.advance(0.15)
+        assert not (await store.get_many(["plan:1"])).entries
+
+    async def test_delete_removes_and_counts_what_was_there(self, store: CacheStore) -> None:
+        entries = {key: Entry(value=key, ttl=60.0) for key in ("a", "b", "c")}
+        await store.set_many(entries)
+        assert await store.delete_many(["a", "b", "never"]) == 2
+        assert set((await store.get_many(["a", "b", "c"])).entries) == {"c"}
+        assert await store.delete_many(["a"]) == 0
+
+    async def test_keys_are_taken_literally(self, store: CacheStore) -> None:
+        keys = ["plan:*", "plan:?", "plan:[ab]", "plan:{x}", "plan:a b", "plan:ü", "plan:%20"]
+        await store.set_many({key: Entry(value=key, ttl=60.0) for key in [*keys, "plan:a"]})
+        assert await store.delete_many(["plan:*", "plan:?"]) == 2
+        found = await store.get_many([*keys, "plan:a"])
+        assert set(found.entries) == {*keys[2:], "plan:a"}
+
+    async def test_a_stored_value_is_the_readers_own(self, store: CacheStore) -> None:
+        value = {"prices": [1]}
+        await store.set_many({"plan:1": Entry(value=value, ttl=60.0)})
+        value["prices"].append(2)
+        first = (await store.get_many(["plan:1"])).entries["plan:1"].value
+        first["prices"].append(3)
+        second = (await store.get_many(["plan:1"])).entries["plan:1"].value
+        assert second == {"prices": [1]}
+
+    async def test_a_large_value_comes_back_whole(self, store: CacheStore) -> None:
+        value = {"blob": bytes(range(256)) * 4096, "text": "ü" * 100_000}
+        await store.set_many({"big": Entry(value=value, ttl=60.0)})
+        assert (await store.get_many(["big"])).entries["big"].value == value

@@ -1,0 +1,63 @@
+"""Every cache store of ours passes the suite that others' stores must pass."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from fakeredis import FakeAsyncRedis
+from redis.asyncio import Redis
+
+from symphonia_perf.cache import CacheStore, MemoryCacheStore, RedisCacheStore
+from symphonia_perf.redis import wrap
+from symphonia_perf.testing.cache_store import CacheStoreContract
+
+
+class ManualClock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        raise AssertionError("a store must not ask for the wall clock")
+
+    async def sleep(self, delay: float) -> None:
+        self.now += delay
+
+
+class TestMemory(CacheStoreContract):
+    @pytest.fixture
+    def store(self) -> CacheStore:
+        self._clock = ManualClock()
+        return MemoryCacheStore(clock=self._clock)
+
+    async def advance(self, delay: float) -> None:
+        self._clock.now += delay
+
+
+class OnServer(CacheStoreContract):
+    """The server's own clock has to be waited for."""
+
+    async def advance(self, delay: float) -> None:
+        await asyncio.sleep(delay)
+
+
+class TestFakeRedis(OnServer):
+    @pytest.fixture
+    async def store(self) -> AsyncIterator[CacheStore]:
+        async with FakeAsyncRedis() as client, wrap(client) as commands:
+            yield RedisCacheStore(commands)
+
+
+@pytest.mark.redis
+class TestValkey(OnServer):
+    @pytest.fixture
+    async def store(self, redis_url: str) -> AsyncIterator[CacheStore]:
+        async with Redis.from_url(redis_url) as client, wrap(client) as commands:
+            yield RedisCacheStore(commands)
+
+
+def test_a_suite_without_its_clock_says_so() -> None:
+    with pytest.raises(NotImplementedError):
+        asyncio.run(CacheStoreContract().advance(1.0))

@@ -1,0 +1,77 @@
+"""What a type checker must see of the cache, and what it must refuse."""
+
+from typing import Any, assert_type
+
+from symphonia_perf.cache import (
+    Cache,
+    Cached,
+    CacheStats,
+    CacheStore,
+    Entry,
+    MemoryCacheStore,
+    PeekableStore,
+    RedisCacheStore,
+)
+from symphonia_perf.redis import Commands
+
+cache = Cache(MemoryCacheStore())
+
+
+@cache.cached("plan:{plan_id}:?full={full}", ttl=3600)
+async def load_plan(plan_id: str, *, full: bool = False) -> dict[str, int]:
+    return {plan_id: full}
+
+
+@cache.cached("size:{path}")
+def size_of(path: str) -> int:
+    return len(path)
+
+
+class Repository:
+    @cache.cached("carrier:{carrier_id}", ignore=["self"])
+    async def carrier(self, carrier_id: int) -> list[str]:
+        return [str(carrier_id)]
+
+
+async def load_carriers() -> list[str]:
+    return []
+
+
+async def calls() -> None:
+    assert_type(await load_plan("1"), dict[str, int])
+    assert_type(await load_plan("1", full=True), dict[str, int])
+    assert_type(await load_plan.refresh("1"), dict[str, int])
+    assert_type(await load_plan.uncached(plan_id="1"), dict[str, int])
+    assert_type(await load_plan.invalidate("1"), bool)
+    assert_type(load_plan.key("1"), str)
+    assert_type(await size_of("a"), int)
+    assert_type(await Repository().carrier(5), list[str])
+    assert_type(await Repository().carrier.invalidate(carrier_id=5), bool)
+    positional: Cached[[int], list[str]] = Repository().carrier
+    assert_type(await positional(5), list[str])
+    assert_type(await Repository.carrier(Repository(), 5), list[str])
+    assert_type(await cache.get_or_load("carriers:list", load_carriers), list[str])
+    assert_type(await cache.refresh("carriers:list", load_carriers), list[str])
+    assert_type(await cache.get("carriers:list"), Any)
+    assert_type(await cache.delete("carriers:list"), bool)
+    assert_type(await cache.delete_many(["carriers:list"]), int)
+    assert_type(cache.peek("carriers:list"), Entry | None)
+    assert_type(cache.stats(), CacheStats)
+
+
+async def mistakes() -> None:
+    await load_plan(1)  # type: ignore[arg-type]
+    await load_plan.invalidate()  # type: ignore[call-arg]
+    await load_plan.refresh("1", True)  # type: ignore[call-arg]
+    await Repository().carrier("5")  # type: ignore[arg-type]
+    load_plan.key(id="1")  # type: ignore[call-arg]
+    Cache(MemoryCacheStore(), on_error="ignore")  # type: ignore[arg-type]
+
+
+def stores(commands: Commands) -> None:
+    near: PeekableStore = MemoryCacheStore()
+    far: CacheStore = RedisCacheStore(commands)
+    Cache(near)
+    Cache(far)
+    not_peekable: PeekableStore = RedisCacheStore(commands)  # type: ignore[assignment]
+    Cache(not_peekable)

@@ -1,0 +1,103 @@
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from symphonia_perf.cache._arguments import Arguments, name_of
+from symphonia_perf.cache.keys import Template
+from symphonia_perf.errors import ConfigurationError
+
+
+def plan(plan_id: str) -> None: ...
+
+
+def orders(client: str, page: int = 1, *, status: str = "all") -> None: ...
+
+
+def strict(a: int, /, b: int, *, c: int) -> None: ...
+
+
+def nothing() -> None: ...
+
+
+def traced(plan_id: str, trace: str = "") -> None: ...
+
+
+def many(*ids: str) -> None: ...
+
+
+def options(**ids: str) -> None: ...
+
+
+ORDERS = "orders:{client}:?status={status}&page={page}"
+
+
+@pytest.mark.parametrize(
+    ("function", "template", "args", "kwargs", "key"),
+    [
+        (plan, "plan:{plan_id}", ("1",), {}, "plan:1"),
+        (plan, "plan:{plan_id}", (), {"plan_id": "1"}, "plan:1"),
+        (orders, ORDERS, ("a",), {}, "orders:a:?page=1&status=all"),
+        (orders, ORDERS, ("a", 1), {}, "orders:a:?page=1&status=all"),
+        (orders, ORDERS, ("a",), {"status": "all"}, "orders:a:?page=1&status=all"),
+        (orders, ORDERS, (), {"page": 2, "client": "a"}, "orders:a:?page=2&status=all"),
+        (strict, "x:{c}:{a}:{b}", (1, 2), {"c": 3}, "x:3:1:2"),
+        (strict, "x:{c}:{a}:{b}", (1,), {"c": 3, "b": 2}, "x:3:1:2"),
+        (nothing, "plans:list", (), {}, "plans:list"),
+    ],
+)
+def test_calls_that_mean_the_same_share_a_key(
+    function: Callable[..., Any],
+    template: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    key: str,
+) -> None:
+    assert Arguments(Template(template), function, ()).key(args, kwargs) == key
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [((), {}), (("a", 1, "x"), {}), (("a",), {"client": "b"}), (("a",), {"pgae": 1})],
+)
+def test_a_wrong_call_fails_as_python_would(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    arguments = Arguments(Template(ORDERS), orders, ())
+    with pytest.raises(TypeError):
+        arguments.key(args, kwargs)
+
+
+def test_a_missing_keyword_only_argument_is_not_a_default() -> None:
+    arguments = Arguments(Template("x:{c}:{a}:{b}"), strict, ())
+    with pytest.raises(TypeError, match="'c'"):
+        arguments.key((1, 2), {})
+
+
+def test_ignored_parameters_do_not_count() -> None:
+    arguments = Arguments(Template("plan:{plan_id}"), traced, ["trace"])
+    assert arguments.key(("1",), {}) == arguments.key(("1", "abc"), {}) == "plan:1"
+
+
+@pytest.mark.parametrize(
+    ("function", "template", "ignore", "message"),
+    [
+        (plan, "plan:{plan_ids}", (), r"has no parameter 'plan_ids'; did you mean 'plan_id'\?"),
+        (plan, "plan:{zzz}", (), r"no parameter 'zzz'; it takes \['plan_id'\]"),
+        (plan, "plan:{plan_id}", ["self"], r"ignore: .*\.plan has no parameter 'self'"),
+        (plan, "plan:{plan_id}", ["plan_id"], r"ignore=\['plan_id'\]: they stand in template"),
+        (plan, "plan:{plan_id}", "plan_id", r"expected a list of names, as in \['plan_id'\]"),
+        (traced, "plan:{plan_id}", (), r"differ in 'trace' would share an entry; put \{trace\}"),
+        (many, "plans:list", (), r"takes \*ids, which has no place in a key"),
+        (options, "plans:list", ["ids"], r"takes \*\*ids, which has no place in a key"),
+    ],
+)
+def test_a_function_that_does_not_fit_its_template_is_refused(
+    function: Callable[..., Any], template: str, ignore: Any, message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Arguments(Template(template), function, ignore)
+
+
+def test_a_name_for_messages() -> None:
+    assert name_of(plan).endswith(".plan")
+    assert name_of(partial(plan, "1")).startswith("functools.partial(")

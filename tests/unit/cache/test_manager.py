@@ -1,0 +1,431 @@
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from symphonia_perf._core.events import BypassEvent, CacheEvent, Event
+from symphonia_perf.cache import Cache, CacheStats, Entry, Found, MemoryCacheStore
+from symphonia_perf.errors import (
+    ConfigurationError,
+    NotEncodable,
+    NotOpen,
+    StoreUnavailable,
+    SymphoniaError,
+    WrongLoop,
+)
+
+
+class SlowStore:
+    """A far store: every operation waits until it is let through, and may be told to fail."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, Entry] = {}
+        self.gates = {name: asyncio.Event() for name in ("get", "set", "delete")}
+        for gate in self.gates.values():
+            gate.set()
+        self.failing: set[str] = set()
+        self.calls: list[str] = []
+
+    async def _pass(self, name: str) -> None:
+        self.calls.append(name)
+        await self.gates[name].wait()
+        if name in self.failing:
+            raise StoreUnavailable("down", store="slow", operation=name)
+
+    async def get_many(self, keys: Sequence[str]) -> Found:
+        seen = {key: self.data[key] for key in keys if key in self.data}
+        await self._pass("get")
+        return Found(entries=seen)
+
+    async def set_many(self, entries: Mapping[str, Entry]) -> None:
+        await self._pass("set")
+        self.data.update(entries)
+
+    async def delete_many(self, keys: Sequence[str]) -> int:
+        await self._pass("delete")
+        return sum(self.data.pop(key, None) is not None for key in keys)
+
+
+class Loader:
+    def __init__(self, value: Any = "loaded") -> None:
+        self.value = value
+        self.runs = 0
+        self.go = asyncio.Event()
+        self.go.set()
+
+    async def __call__(self) -> Any:
+        self.runs += 1
+        value = self.value  # read at the start, as a database would
+        await self.go.wait()
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+def slow() -> SlowStore:
+    return SlowStore()
+
+
+@pytest.fixture
+async def cache(slow: SlowStore, events: list[Event]) -> AsyncIterator[Cache]:
+    async with Cache(slow, observer=events.append) as cache:
+        yield cache
+
+
+def kinds(events: list[Event]) -> list[str]:
+    return [
+        event.kind if isinstance(event, CacheEvent) else f"bypass {event.operation}"
+        for event in events
+        if isinstance(event, CacheEvent | BypassEvent)
+    ]
+
+
+async def test_missing_and_none_are_different(cache: Cache) -> None:
+    missing = object()
+    assert await cache.get("k", missing) is missing
+    assert await cache.get("k") is None
+    await cache.set("k", None)
+    assert await cache.get("k", missing) is None
+    load = Loader()
+    assert await cache.get_or_load("k", load) is None
+    assert load.runs == 0
+
+
+async def test_a_result_is_loaded_once_and_kept(
+    cache: Cache, slow: SlowStore, events: list[Event]
+) -> None:
+    load = Loader()
+    assert await cache.get_or_load("plan:1", load) == "loaded"
+    assert await cache.get_or_load("plan:1", load) == "loaded"
+    assert load.runs == 1
+    assert slow.data["cache:plan:1"].ttl == 3600.0
+    assert kinds(events) == ["miss", "load", "set", "hit"]
+    assert {event.key for event in events if isinstance(event, CacheEvent)} == {"cache:plan:1"}
+    assert cache.stats() == CacheStats(hits=1, misses=1, loads=1, sets=1)
+
+
+async def test_prefix_version_and_ttl(slow: SlowStore) -> None:
+    async with Cache(slow, prefix="shop", version=2, ttl=5) as cache:
+        await cache.set("a", 1)
+        await cache.set("b", 1, ttl=7)
+        await cache.get_or_load("c", Loader(), ttl=8)
+    assert {key: entry.ttl for key, entry in slow.data.items()} == {
+        "shop:v2:a": 5.0,
+        "shop:v2:b": 7.0,
+        "shop:v2:c": 8.0,
+    }
+
+
+async def test_a_thousand_callers_one_load(cache: Cache, slow: SlowStore) -> None:
+    load = Loader()
+    load.go.clear()
+    slow.gates["get"].clear()
+    callers = [asyncio.create_task(cache.get_or_load("k", load)) for _ in range(1000)]
+    await settle()
+    slow.gates["get"].set()
+    await settle()
+    load.go.set()
+    assert set(await asyncio.gather(*callers)) == {"loaded"}
+    assert load.runs == 1
+
+
+async def test_a_slow_miss_does_not_load_again(cache: Cache, slow: SlowStore) -> None:
+    load = Loader()
+    slow.gates["get"].clear()
+    late = asyncio.create_task(cache.get_or_load("k", load))
+    await settle()
+    # Another caller loads and stores while the answer "not there" is still on its way.
+    await cache.refresh("k", load)
+    slow.gates["get"].set()
+    assert await late == "loaded"
+    assert load.runs == 1
+    assert slow.calls.count("get") == 2
+
+
+async def test_the_first_of_ten_callers_is_cancelled(cache: Cache) -> None:
+    load = Loader()
+    load.go.clear()
+    callers = [asyncio.create_task(cache.get_or_load("k", load)) for _ in range(10)]
+    await settle()
+    callers[0].cancel()
+    await settle()
+    load.go.set()
+    assert await asyncio.gather(*callers[1:]) == ["loaded"] * 9
+    assert load.runs == 1
+
+
+async def test_a_loader_that_raises_raises_for_all_and_is_not_stored(
+    cache: Cache, slow: SlowStore
+) -> None:
+    load = Loader(LookupError("gone"))
+    callers = [asyncio.create_task(cache.get_or_load("k", load)) for _ in range(10)]
+    results = await asyncio.gather(*callers, return_exceptions=True)
+    assert [type(result) for result in results] == [LookupError] * 10
+    assert load.runs == 1
+    assert not slow.data
+    load.value = "better"
+    assert await cache.get_or_load("k", load) == "better"
+    assert (cache.stats().errors, cache.stats().loads) == (1, 1)
+
+
+@pytest.mark.parametrize("change", ["delete", "set", "refresh"])
+async def test_a_change_overtakes_a_load_under_way(
+    cache: Cache, slow: SlowStore, change: str
+) -> None:
+    old, new = Loader("old"), Loader("new")
+    old.go.clear()
+    early = asyncio.create_task(cache.get_or_load("k", old))
+    await settle()
+    if change == "delete":
+        await cache.delete("k")
+    elif change == "set":
+        await cache.set("k", "new")
+    else:
+        await cache.refresh("k", new)
+    later = await cache.get_or_load("k", new)
+    old.go.set()
+    assert await early == "old"
+    assert later == "new"
+    assert slow.data["cache:k"].value == "new"
+
+
+async def test_a_delete_waits_for_a_result_that_is_being_stored(
+    cache: Cache, slow: SlowStore
+) -> None:
+    slow.gates["set"].clear()
+    loading = asyncio.create_task(cache.get_or_load("k", Loader("old")))
+    await settle()
+    deleting = asyncio.create_task(cache.delete("k"))
+    await settle()
+    assert slow.calls == ["get", "set"]
+    slow.gates["set"].set()
+    assert await deleting is True
+    assert not slow.data
+    assert await loading == "old"
+
+
+async def test_refresh_serves_the_old_value_meanwhile_and_keeps_it_on_error(cache: Cache) -> None:
+    await cache.set("k", "old")
+    load = Loader("new")
+    load.go.clear()
+    refreshing = asyncio.create_task(cache.refresh("k", load))
+    await settle()
+    assert await cache.get("k") == "old"
+    load.go.set()
+    assert await refreshing == "new"
+    with pytest.raises(LookupError):
+        await cache.refresh("k", Loader(LookupError()))
+    assert await cache.get("k") == "new"
+
+
+async def test_delete_many(cache: Cache, slow: SlowStore) -> None:
+    for key in "abc":
+        await cache.set(key, 1)
+    assert await cache.delete_many(key for key in ["a", "b", "b", "x"]) == 2
+    assert set(slow.data) == {"cache:c"}
+    assert await cache.delete("a") is False
+    slow.calls.clear()
+    assert await cache.delete_many([]) == 0
+    assert not slow.calls
+
+
+async def test_a_store_that_is_down_is_bypassed(
+    cache: Cache, slow: SlowStore, events: list[Event]
+) -> None:
+    slow.failing = {"get", "set", "delete"}
+    load = Loader()
+    assert await cache.get_or_load("k", load) == "loaded"
+    # A store that did not answer is not asked to keep the result: that would cost a deadline more.
+    assert slow.calls == ["get"]
+    assert await cache.get("k", "default") == "default"
+    await cache.set("k", 1)
+    assert await cache.delete("k") is False
+    assert kinds(events) == ["bypass get", "load", "bypass get", "bypass set", "bypass delete"]
+    assert cache.stats().bypassed == 4
+
+
+async def test_a_set_that_fails_does_not_break_the_load(cache: Cache, slow: SlowStore) -> None:
+    slow.failing = {"set"}
+    assert await cache.get_or_load("k", Loader()) == "loaded"
+    assert not slow.data
+
+
+async def test_with_raise_every_failure_is_ours(slow: SlowStore) -> None:
+    async with Cache(slow, on_error="raise") as cache:
+        slow.failing = {"get", "set", "delete"}
+        load = Loader()
+        for use in (
+            cache.get("k"),
+            cache.get_or_load("k", load),
+            cache.set("k", 1),
+            cache.delete("k"),
+        ):
+            with pytest.raises(StoreUnavailable, match="down"):
+                await use
+        assert load.runs == 0
+        slow.failing = {"set"}
+        with pytest.raises(StoreUnavailable):
+            await cache.get_or_load("k", load)
+        assert cache.stats().bypassed == 0
+
+
+async def test_what_cannot_be_stored_is_returned_and_told() -> None:
+    events: list[Event] = []
+    async with Cache(MemoryCacheStore(), observer=events.append) as cache:
+        value = threading.Lock()
+        assert await cache.get_or_load("k", Loader(value)) is value
+        (event,) = [event for event in events if isinstance(event, BypassEvent)]
+        assert event.operation == "set"
+        assert isinstance(event.error, NotEncodable)
+    async with Cache(MemoryCacheStore(), on_error="raise") as cache:
+        with pytest.raises(NotEncodable):
+            await cache.get_or_load("k", Loader(value))
+
+
+async def test_a_bypass_is_logged_by_default(
+    slow: SlowStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow.failing = {"get"}
+    async with Cache(slow) as cache:
+        for _ in range(3):
+            await cache.get("k")
+    assert len(caplog.records) == 1
+    assert "cache: get failed and was bypassed" in caplog.text
+
+
+async def test_a_corrupt_entry_is_a_miss_and_is_counted(events: list[Event]) -> None:
+    class Damaged(SlowStore):
+        async def get_many(self, keys: Sequence[str]) -> Found:
+            return Found(entries={}, corrupt=keys)
+
+    async with Cache(Damaged(), observer=events.append) as cache:
+        assert await cache.get_or_load("k", Loader()) == "loaded"
+        assert (cache.stats().corrupt, cache.stats().misses) == (1, 1)
+    assert kinds(events) == ["corrupt", "miss", "load", "set"]
+
+
+async def test_a_hit_in_memory_suspends_nobody(events: list[Event]) -> None:
+    async with Cache(MemoryCacheStore(), observer=events.append) as cache:
+        await cache.set("k", "v")
+        step = cache.get_or_load("k", Loader())
+        with pytest.raises(StopIteration) as done:
+            step.send(None)
+        assert done.value.value == "v"
+        peeked = cache.peek("k")
+        assert peeked is not None
+        assert peeked.value == "v"
+        assert cache.peek("other") is None
+        assert kinds(events) == ["set", "hit", "hit"]
+
+
+async def test_a_far_store_has_nothing_to_peek_at(cache: Cache) -> None:
+    await cache.set("k", 1)
+    assert cache.peek("k") is None
+
+
+async def test_a_load_that_asks_for_its_own_key_fails_at_once(cache: Cache) -> None:
+    async def load() -> Any:
+        return await cache.get_or_load("k", load)
+
+    with pytest.raises(SymphoniaError, match="'cache:k' asks for 'cache:k'"):
+        await cache.get_or_load("k", load)
+
+
+async def test_it_is_used_where_it_is_open(slow: SlowStore) -> None:
+    cache = Cache(slow)
+    with pytest.raises(NotOpen, match="async with"):
+        await cache.get("k")
+    async with cache:
+        await cache.set("k", 1)
+        with pytest.raises(SymphoniaError, match="open already"):
+            await cache.__aenter__()
+        with pytest.raises(WrongLoop):
+            await asyncio.to_thread(asyncio.run, cache.get("k"))
+    for use in (cache.set("k", 1), cache.delete("k"), cache.refresh("k", Loader())):
+        with pytest.raises(NotOpen):
+            await use
+    async with cache:
+        assert await cache.get("k") == 1
+
+
+async def test_closing_ends_loads_under_way(slow: SlowStore) -> None:
+    load = Loader()
+    load.go.clear()
+    async with Cache(slow) as cache:
+        caller = asyncio.create_task(cache.get_or_load("k", load))
+        await settle()
+    with pytest.raises(SymphoniaError, match="load of 'cache:k' was cancelled"):
+        await caller
+
+
+async def test_events_tell_durations() -> None:
+    class Clock:
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+        def time(self) -> float:
+            return 0.0
+
+        async def sleep(self, delay: float) -> None:
+            self.now += delay
+
+    clock, events = Clock(), list[Event]()
+
+    async def load() -> int:
+        await clock.sleep(1.5)
+        return 1
+
+    async with Cache(MemoryCacheStore(), observer=events.append, clock=clock) as cache:
+        await cache.get_or_load("k", load)
+    durations = {event.kind: event.duration for event in events if isinstance(event, CacheEvent)}
+    assert durations == {"miss": 0.0, "load": 1.5, "set": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"on_error": "ignore"}, "on_error='ignore': expected 'bypass' or 'raise'"),
+        ({"ttl": 0}, "ttl=0"),
+        ({"ttl": None}, "ttl=None"),
+        ({"ttl": float("inf")}, "ttl=inf"),
+        ({"prefix": "a*"}, "prefix="),
+        ({"version": -1}, "version=-1"),
+    ],
+    ids=str,
+)
+def test_options_that_cannot_work_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Cache(MemoryCacheStore(), **options)
+
+
+@pytest.mark.parametrize("key", ["", None, 5, b"k"], ids=repr)
+async def test_a_key_is_a_text(cache: Cache, key: Any) -> None:
+    for use in (cache.set(key, 1), cache.delete(key), cache.refresh(key, Loader())):
+        with pytest.raises(ConfigurationError, match="expected a text such as 'plan:12345'"):
+            await use
+
+
+async def test_one_text_is_not_a_list_of_keys(cache: Cache) -> None:
+    with pytest.raises(ConfigurationError, match=r"expected a list of keys, as in \['plan:1'\]"):
+        await cache.delete_many("plan:1")
+
+
+async def test_a_ttl_of_a_call_is_checked(cache: Cache) -> None:
+    for use in (cache.set("k", 1, ttl=-1), cache.get_or_load("k", Loader(), ttl=-1)):
+        with pytest.raises(ConfigurationError, match="ttl=-1"):
+            await use

@@ -1,0 +1,269 @@
+import asyncio
+import contextvars
+import gc
+import traceback
+import weakref
+
+import pytest
+
+from symphonia_perf._core.singleflight import Flight, SingleFlight
+from symphonia_perf.errors import SymphoniaError
+
+
+class Loader:
+    """Counts its runs and ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.go = asyncio.Event()
+        self.flights: list[Flight] = []
+
+    async def __call__(self, flight: Flight) -> int:
+        self.runs += 1
+        self.flights.append(flight)
+        run = self.runs
+        await self.go.wait()
+        return run
+
+
+async def settle() -> None:
+    """Let everything that can run, run."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_a_thousand_callers_share_one_run() -> None:
+    flights, load = SingleFlight[int](), Loader()
+    callers = [asyncio.create_task(flights.run("k", load)) for _ in range(1000)]
+    await settle()
+    assert "k" in flights
+    load.go.set()
+    assert set(await asyncio.gather(*callers)) == {1}
+    assert load.runs == 1
+    assert "k" not in flights
+    assert len(flights) == 0
+
+
+async def test_keys_do_not_wait_for_one_another() -> None:
+    flights, load = SingleFlight[int](), Loader()
+    first = asyncio.create_task(flights.run("a", load))
+    await settle()
+    other = Loader()
+    other.go.set()
+    assert await flights.run("b", other) == 1
+    load.go.set()
+    assert await first == 1
+
+
+async def test_a_cancelled_first_caller_harms_nobody() -> None:
+    flights, load = SingleFlight[int](), Loader()
+    callers = [asyncio.create_task(flights.run("k", load)) for _ in range(10)]
+    await settle()
+    callers[0].cancel()
+    await settle()
+    assert callers[0].cancelled()
+    load.go.set()
+    assert await asyncio.gather(*callers[1:]) == [1] * 9
+
+
+async def test_a_run_ends_when_all_its_callers_are_gone() -> None:
+    flights, load = SingleFlight[int](), Loader()
+    caller = asyncio.create_task(flights.run("k", load))
+    await settle()
+    caller.cancel()
+    await settle()
+    assert "k" in flights
+    load.go.set()
+    await settle()
+    assert "k" not in flights
+
+
+async def fail(flight: Flight) -> int:
+    await asyncio.sleep(0)
+    raise LookupError(f"no {flight.superseded}")
+
+
+async def test_an_error_reaches_every_caller_and_is_forgotten() -> None:
+    flights = SingleFlight[int]()
+    callers = [asyncio.create_task(flights.run("k", fail)) for _ in range(100)]
+    errors = await asyncio.gather(*callers, return_exceptions=True)
+    assert [str(error) for error in errors] == ["no False"] * 100
+    load = Loader()
+    load.go.set()
+    assert await flights.run("k", load) == 1
+
+
+async def test_the_traceback_of_a_shared_error_does_not_grow_with_its_callers() -> None:
+    flights = SingleFlight[int]()
+
+    async def depth(callers: int) -> int:
+        tasks = [asyncio.create_task(flights.run("k", fail)) for _ in range(callers)]
+        *_, error = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(error, LookupError)
+        frames = traceback.extract_tb(error.__traceback__)
+        assert frames[-1].name == "fail"
+        return len(frames)
+
+    assert await depth(200) == await depth(1)
+
+
+async def test_an_error_that_nobody_waits_for_is_not_reported() -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what))
+    flights = SingleFlight[int]()
+    caller = asyncio.create_task(flights.run("k", fail))
+    await asyncio.sleep(0)
+    caller.cancel()
+    await settle()
+    gc.collect()
+    assert complaints == []
+
+
+async def test_a_cancelled_run_does_not_look_like_a_cancelled_caller() -> None:
+    flights = SingleFlight[int]()
+
+    async def cancels_itself(_: Flight) -> int:
+        raise asyncio.CancelledError
+
+    with pytest.raises(SymphoniaError, match="the load of 'k' was cancelled"):
+        await flights.run("k", cancels_itself)
+
+
+async def test_closing_ends_runs_superseded_ones_included() -> None:
+    flights, load = SingleFlight[int](), Loader()
+    first = asyncio.create_task(flights.run("k", load))
+    await settle()
+    await flights.supersede("k")
+    second = asyncio.create_task(flights.run("k", load))
+    await settle()
+    assert len(flights) == 2
+    await flights.aclose()
+    assert len(flights) == 0
+    for caller in (first, second):
+        with pytest.raises(SymphoniaError, match="cancelled"):
+            await caller
+
+
+async def test_a_superseded_run_keeps_its_callers_and_gets_no_new_ones() -> None:
+    flights, load = SingleFlight[int](), Loader()
+    old = asyncio.create_task(flights.run("k", load))
+    await settle()
+    await flights.supersede("k")
+    await flights.supersede("k")
+    new = asyncio.create_task(flights.run("k", load))
+    await settle()
+    assert [flight.superseded for flight in load.flights] == [True, False]
+    load.go.set()
+    assert await asyncio.gather(old, new) == [1, 2]
+
+
+async def test_superseding_waits_for_a_run_that_publishes() -> None:
+    flights, load, order = SingleFlight[str](), Loader(), list[str]()
+
+    async def publish(flight: Flight) -> str:
+        flight.committing = True
+        await load.go.wait()
+        order.append("published")
+        return "old"
+
+    caller = asyncio.create_task(flights.run("k", publish))
+    await settle()
+
+    async def change() -> None:
+        await flights.supersede("k")
+        order.append("changed")
+
+    change_task = asyncio.create_task(change())
+    await settle()
+    assert order == []
+    load.go.set()
+    await change_task
+    assert order == ["published", "changed"]
+    assert await caller == "old"
+
+
+async def test_a_run_that_asks_for_itself_fails_at_once() -> None:
+    flights = SingleFlight[int]()
+
+    async def outer(_: Flight) -> int:
+        return await flights.run("inner", inner)
+
+    async def inner(_: Flight) -> int:
+        return await flights.run("outer", outer)
+
+    with pytest.raises(SymphoniaError, match="load of 'outer' asks for 'outer'"):
+        await flights.run("outer", outer)
+
+
+async def test_a_task_left_by_a_run_keeps_no_result_alive_and_may_ask_again() -> None:
+    class Result:
+        pass
+
+    flights, go = SingleFlight[Result](), asyncio.Event()
+    left: list[asyncio.Task[Result]] = []
+
+    async def make(_: Flight) -> Result:
+        return Result()
+
+    async def ask_again() -> Result:
+        await go.wait()
+        return await flights.run("k", make)
+
+    async def load(_: Flight) -> Result:
+        left.append(asyncio.create_task(ask_again()))
+        return Result()
+
+    result = weakref.ref(await flights.run("k", load))
+    await settle()
+    gc.collect()
+    assert result() is None
+    go.set()
+    assert isinstance(await left[0], Result)
+
+
+async def test_a_run_has_the_first_callers_context() -> None:
+    user = contextvars.ContextVar("user", default="nobody")
+    user.set("ann")
+    flights = SingleFlight[str]()
+
+    async def load(_: Flight) -> str:
+        return user.get()
+
+    assert await flights.run("k", load) == "ann"
+
+
+async def test_a_look_knows_of_a_run_that_landed_meanwhile() -> None:
+    flights, answer = SingleFlight[int](), asyncio.Event()
+
+    async def read(key: str) -> str:
+        await answer.wait()
+        return f"nothing under {key}"
+
+    async def quick(_: Flight) -> int:
+        return 1
+
+    before = [asyncio.create_task(flights.look("k", read)) for _ in range(2)]
+    await settle()
+    await flights.run("other", quick)
+    await flights.run("k", quick)
+    after = asyncio.create_task(flights.look("k", read))
+    await settle()
+    answer.set()
+    assert await asyncio.gather(*before) == [("nothing under k", True)] * 2
+    assert await after == ("nothing under k", False)
+    assert not flights._looks
+
+
+async def test_a_look_that_fails_or_is_cancelled_leaves_nothing() -> None:
+    flights = SingleFlight[int]()
+
+    async def broken(key: str) -> str:
+        raise OSError(key)
+
+    with pytest.raises(OSError, match="k"):
+        await flights.look("k", broken)
+    hangs = asyncio.create_task(flights.look("k", lambda _: asyncio.Event().wait()))
+    await settle()
+    hangs.cancel()
+    await settle()
+    assert not flights._looks
