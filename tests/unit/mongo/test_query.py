@@ -1,0 +1,124 @@
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from symphonia_perf.errors import ConfigurationError, ProjectionError
+from symphonia_perf.mongo import Query
+
+
+def test_a_query_asks_for_nothing_that_was_not_said() -> None:
+    assert Query().find_kwargs() == {"filter": {}}
+    assert Query({"a": 1}).find_kwargs() == {"filter": {"a": 1}}
+
+
+def test_every_part_arrives_as_the_driver_takes_it() -> None:
+    query = Query({"a": 1}).only("b", "-_id").sort("-c", "d.e").limit(5)
+    assert query.find_kwargs() == {
+        "filter": {"a": 1},
+        "projection": {"b": 1, "_id": 0},
+        "sort": [("c", -1), ("d.e", 1)],
+        "limit": 5,
+    }
+
+
+def test_every_call_returns_a_new_query() -> None:
+    base = Query({"a": 1})
+    derived = base.only("b").sort("c").limit(1)
+    assert base.find_kwargs() == {"filter": {"a": 1}}
+    assert derived.only("x").sort("-y").limit(2).find_kwargs() == {
+        "filter": {"a": 1},
+        "projection": {"x": 1},
+        "sort": [("y", -1)],
+        "limit": 2,
+    }
+    assert derived.find_kwargs()["projection"] == {"b": 1}
+
+
+def test_nobody_changes_a_query_from_outside() -> None:
+    owner = ObjectId()
+    conditions: dict[str, Any] = {"status": {"$in": ["A"]}, "owner": owner}
+    query = Query(conditions).only("a").sort("b")
+    expected = {
+        "filter": {"status": {"$in": ["A"]}, "owner": owner},
+        "projection": {"a": 1},
+        "sort": [("b", 1)],
+    }
+    conditions["status"]["$in"].append("B")
+    conditions["other"] = 1
+    got = query.find_kwargs()
+    assert got == expected
+    got["filter"]["status"]["$in"].append("C")
+    got["projection"]["x"] = 1
+    got["sort"].append(("x", 1))
+    assert query.find_kwargs() == expected
+
+
+def test_any_mapping_can_be_a_filter() -> None:
+    nested = MappingProxyType({"a": MappingProxyType({"$in": (1, 2)})})
+    (conditions,) = Query(nested).find_kwargs().values()
+    assert conditions == {"a": {"$in": [1, 2]}}
+    assert type(conditions["a"]) is dict
+
+
+REFUSED: dict[str, tuple[Callable[[], object], str]] = {
+    "list as filter": (
+        lambda: Query([("a", 1)]),  # type: ignore[arg-type]
+        "filter=[('a', 1)]: expected a document",
+    ),
+    "text as filter": (lambda: Query("a"), "filter='a'"),  # type: ignore[arg-type]
+    "number as key": (lambda: Query({1: 2}), "filter: the key 1 is a int, expected text"),  # type: ignore[dict-item]
+    "nested number as key": (lambda: Query({"a": [{1: 2}]}), "filter: the key 1 is a int"),
+    "limit 0": (lambda: Query().limit(0), "limit=0: expected a whole number, 1 or more"),
+    "limit -1": (lambda: Query().limit(-1), "limit=-1"),
+    "limit True": (lambda: Query().limit(True), "limit=True"),
+    "limit '5'": (lambda: Query().limit("5"), "limit='5'"),  # type: ignore[arg-type]
+    "limit 5.0": (lambda: Query().limit(5.0), "limit=5.0"),  # type: ignore[arg-type]
+    "limit 2**63": (lambda: Query().limit(2**63), "limit=9223372036854775808"),
+    "no sort field": (lambda: Query().sort(), "sort: 0 fields, expected 1 to 32"),
+    "33 sort fields": (lambda: Query().sort(*(f"f{n}" for n in range(33))), "sort: 33 fields"),
+    "sort twice": (lambda: Query().sort("a", "-a"), "sort: the field 'a' is named twice"),
+    "empty sort": (lambda: Query().sort(""), "sort: the field '' is empty"),
+    "sort by a sign": (lambda: Query().sort("-"), "sort: the field '' is empty"),
+    "sort by two signs": (lambda: Query().sort("--a"), "the field '-a' starts with '-'"),
+    "sort a pair": (
+        lambda: Query().sort(("a", 1)),  # type: ignore[arg-type]
+        "sort: the field ('a', 1) is a tuple",
+    ),
+    "sort dot": (lambda: Query().sort("a."), "'a.' has an empty part"),
+    "sort dollar": (lambda: Query().sort("$a"), "starts with '$'"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_work_is_refused_by_name(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert message in str(caught.value)
+
+
+def test_a_projection_is_checked_when_the_query_is_built() -> None:
+    with pytest.raises(ProjectionError, match=r"'a\.b' is part of 'a'"):
+        Query().only("a", "a.b")
+
+
+def test_an_array_element_can_be_sorted_by() -> None:
+    assert Query().sort("arr.0.x").find_kwargs()["sort"] == [("arr.0.x", 1)]
+
+
+def test_find_hands_everything_to_the_collection() -> None:
+    class Collection:
+        def find(self, **kwargs: Any) -> dict[str, Any]:
+            return kwargs
+
+    query = Query({"a": 1}).limit(3)
+    recording: Any = Collection()
+    assert query.find(recording) == query.find_kwargs()
+
+
+def test_a_query_shows_how_it_was_written() -> None:
+    query = Query({"a": 1}).only("b", "-_id").sort("-c", "d").limit(5)
+    assert repr(query) == "Query({'a': 1}).only('b', '-_id').sort('-c', 'd').limit(5)"
+    assert repr(Query()) == "Query({})"
