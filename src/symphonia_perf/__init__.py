@@ -6,13 +6,13 @@ nothing, so that a block costs only what it needs.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from symphonia_perf import cache as cache
-    from symphonia_perf import errors as errors
-    from symphonia_perf import loadtest as loadtest
-    from symphonia_perf import mongo as mongo
-    from symphonia_perf import redis as redis
-    from symphonia_perf import testing as testing
-    from symphonia_perf import typing as typing
+    from . import cache as cache
+    from . import errors as errors
+    from . import loadtest as loadtest
+    from . import mongo as mongo
+    from . import redis as redis
+    from . import testing as testing
+    from . import typing as typing
 
     __version__: str
 else:
