@@ -21,7 +21,7 @@ VARIANTS = ("before", "after")
 LIMIT = 1.0  # seconds: the study's own alert is "API response time p95 > 1s"; ours looks at p99
 TIMEOUT = 4.0  # seconds after which a client gives up
 
-START = {"before": 16.0, "after": 400.0}  # requests/s with which each search begins
+START = {"before": 24.0, "after": 400.0}  # requests/s with which each search begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +30,8 @@ class Scale:
 
     orders: int = 50_000  # in the database
     rounds: int = 2  # turns of each variant at each load
-    duration: float = 5.0  # seconds of one turn
-    search: float = 14.0  # seconds to look for what one variant can carry
+    duration: float = 4.0  # seconds of one turn
+    search: float = 16.0  # seconds to look for what one variant can carry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

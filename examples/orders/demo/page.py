@@ -78,7 +78,7 @@ def _bars(found: Findings) -> Chart:
 def _curve(load: Load) -> Chart:
     title = f"Latency at {load.rate:g} requests/s"
     latencies = {name: load.measured[name].result.latencies for name in VARIANTS}
-    caption = f"{title}, from the median to the slowest request, lower is better"
+    caption = f"{title} at every percentile, lower is better"
     return Chart(svg=percentile_chart(title, latencies), caption=caption)
 
 

@@ -92,7 +92,7 @@ class PoolOptions:
     assert replace(options, max_size=30).driver_kwargs()["maxPoolSize"] == 30
     ```
 
-    The constructor takes an URI that says where and who (hosts, credentials, TLS, replica set), and
+    The constructor takes a URI that says where and who (hosts, credentials, TLS, replica set), and
     refuses one that repeats a setting of the pool: `from_uri` and `from_env` decide between them.
 
     Raises:

@@ -5,7 +5,7 @@ import gc
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
@@ -32,7 +32,14 @@ from symphonia_perf.mongo import (
 )
 from symphonia_perf.testing.servers import MongoReplicaSet
 
-pytestmark = pytest.mark.mongo
+# Where close() meets a monitor that is just connecting, PyMongo leaves the socket to the collector.
+pytestmark = [pytest.mark.mongo, pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")]
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 class PoolLog(monitoring.ConnectionPoolListener):
@@ -69,8 +76,6 @@ class PoolLog(monitoring.ConnectionPoolListener):
     connection_check_out_started = connection_check_out_failed = ignore
 
 
-# Where connecting is cancelled, PyMongo leaves the half-open socket to the garbage collector.
-UNCLOSED = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 ASYNC = [create_async_client, create_motor_client]
 
 
@@ -241,7 +246,6 @@ class TestWarm:
                 warm_sync(client, timeout=0.5)
             assert time.monotonic() - start < 2
 
-    @UNCLOSED
     async def test_a_frozen_server(self, mongo_server: MongoReplicaSet) -> None:
         (member,) = mongo_server.members
         async with client_of(create_async_client, PoolOptions.from_uri(mongo_server.uri)) as client:
@@ -255,9 +259,7 @@ class TestWarm:
             finally:
                 member.resume()
             assert await warm(client) == 10
-        gc.collect()
 
-    @UNCLOSED
     @pytest.mark.parametrize("create", [*ASYNC, create_client])
     async def test_what_stood_before_the_server_froze_is_counted(
         self, mongo_server: MongoReplicaSet, create: Callable[..., Any]
@@ -276,7 +278,6 @@ class TestWarm:
                 member.resume()
             assert time.monotonic() - start < 2
             assert opened == 1
-        gc.collect()
 
     async def test_wrong_credentials(self, mongo_url: str) -> None:
         options = PoolOptions.from_uri(mongo_url, min_size=0)
@@ -307,7 +308,6 @@ class TestWhatAClientIsBoundTo:
             with asyncio.Runner() as second, pytest.raises(WrongLoop, match="event loop"):
                 second.run(warm(client))
             first.run(client.close())
-        gc.collect()
 
     def test_one_process(self, mongo_url: str) -> None:
         script = """

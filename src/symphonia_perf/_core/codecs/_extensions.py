@@ -32,6 +32,7 @@ class Extension:
 
 _DATE = struct.Struct(">HBB")  # year, month, day
 _TIME = struct.Struct(">BBBIB")  # hour, minute, second, microsecond, fold
+_MOMENT = struct.Struct(">HBBBBBIB")  # one after the other
 _DELTA = struct.Struct(">iii")  # days, seconds, microseconds
 
 
@@ -98,7 +99,9 @@ def _unpack_date(data: bytes) -> date:
 
 
 def _unpack_datetime(data: bytes) -> datetime:
-    return datetime.combine(_unpack_date(data[:4]), _unpack_time(data[4:]))
+    year, month, day, hour, minute, second, microsecond, fold = _MOMENT.unpack(data[:12])
+    zone = _unpack_zone(data[12:])
+    return datetime(year, month, day, hour, minute, second, microsecond, zone, fold=fold)
 
 
 def _pack_int(value: int) -> bytes:

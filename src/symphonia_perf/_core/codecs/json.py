@@ -73,7 +73,7 @@ def _check(value: Any) -> None:
     if kind is dict:
         for key, item in value.items():
             if type(key) is not str:
-                raise NotEncodable(f"JSON has no key {key!r:.100} of type {type(key).__qualname__}")
+                raise NotEncodable(f"JSON has no key of type {type(key).__qualname__}")
             _check(item)
     elif kind is list:
         for item in value:
@@ -82,7 +82,7 @@ def _check(value: Any) -> None:
         if not math.isfinite(value):
             raise NotEncodable(f"JSON has no number {value!r}")
     elif kind not in {str, int, bool, type(None)}:
-        raise NotEncodable(f"JSON has no {kind.__qualname__} (value {value!r:.100})")
+        raise NotEncodable(f"JSON has no {kind.__module__}.{kind.__qualname__}")
 
 
 def _refuse_constant(text: str) -> float:

@@ -18,6 +18,9 @@ _LEAVES = frozenset({str, int, float, bool, bytes, type(None)})
 _PLAIN = _LEAVES | {dict, list}
 _TEXT = frozenset({str})
 
+# What _pack leaves alone without a call; an int may be too large.
+_ATOMS = _LEAVES - {int}
+
 # Containers are extensions too, but what is in them must be packed in turn.
 _TUPLE, _SET, _FROZENSET, _MAP = 64, 65, 66, 67
 _COLLECTIONS: dict[type, int] = {tuple: _TUPLE, set: _SET, frozenset: _FROZENSET}
@@ -112,13 +115,16 @@ class MsgpackCodec:
         kind = type(value)
         if kind is int:
             return value if -(2**63) <= value < 2**64 else _pack_leaf(value)
-        if kind in _LEAVES:
+        if kind in _ATOMS:
             return value
         if kind is list:
-            return [self._pack(item) for item in value]
+            return [item if type(item) in _ATOMS else self._pack(item) for item in value]
         if kind is dict:
             if _TEXT.issuperset(map(type, value)):
-                return {key: self._pack(item) for key, item in value.items()}
+                return {
+                    key: item if type(item) in _ATOMS else self._pack(item)
+                    for key, item in value.items()
+                }
             return self._pack_many(_MAP, (part for item in value.items() for part in item))
         if kind in _COLLECTIONS:
             return self._pack_many(_COLLECTIONS[kind], value)
@@ -147,7 +153,8 @@ def _pack_leaf(value: Any) -> msgspec.msgpack.Ext:
     extension = extension_for_type(type(value))
     if extension is None:
         raise NotEncodable(
-            f"{type(value).__qualname__} cannot be given back unchanged (value {value!r:.100}); "
-            "turn it into a dict, list, tuple, set, str, number, bytes, datetime, UUID or Decimal"
+            # Not the value itself: its __repr__ may raise, and what is cached may be personal.
+            f"a {type(value).__module__}.{type(value).__qualname__} cannot be given back unchanged;"
+            " turn it into a dict, list, tuple, set, str, number, bytes, datetime, UUID or Decimal"
         )
     return msgspec.msgpack.Ext(extension.code, extension.pack(value))
