@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -61,10 +62,12 @@ def main() -> int:
     try:
         found = asyncio.run(_run(console, QUICK if arguments.quick else Scale()))
     except ServerNotFound as error:
-        console.print(f"[bold red]The demo needs real servers.[/] {error}", highlight=False)
+        console.print(
+            f"[bold red]The demo needs real servers.[/] {escape(str(error))}", highlight=False
+        )
         return 2
     except SymphoniaError as error:
-        console.print(f"[bold red]The demo failed.[/] {error}", highlight=False)
+        console.print(f"[bold red]The demo failed.[/] {escape(str(error))}", highlight=False)
         return 1
     except KeyboardInterrupt:
         console.print("Stopped; nothing is left running.")
