@@ -11,7 +11,6 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.monitoring import CommandListener
-from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 
@@ -27,7 +26,7 @@ from symphonia_perf.mongo import (
     create_async_client,
     warm,
 )
-from symphonia_perf.redis import wrap
+from symphonia_perf.redis import connect
 from symphonia_perf.typing import Document
 
 __all__ = ["create_app", "create_app_from_env", "seed_indexes"]
@@ -90,8 +89,8 @@ def create_app(
         PoolOptions.from_uri(mongodb_uri), event_listeners=list(event_listeners)
     )
     db = settings.open_database(client, database)
-    redis = _redis(redis_url) if redis_url else None
-    cache = Cache(MemoryCacheStore() if redis is None else RedisCacheStore(wrap(redis)))
+    redis = connect(redis_url) if redis_url else None
+    cache = Cache(MemoryCacheStore() if redis is None else RedisCacheStore(redis))
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None, None]:
@@ -101,15 +100,11 @@ def create_app(
             plan = await seed_indexes().plan(db)
             await plan.apply(db)
             if redis is not None:
-                stack.push_async_callback(redis.aclose)
+                await stack.enter_async_context(redis)
             await stack.enter_async_context(cache)
             yield
 
     return routes.create_app(_Improved(db, cache, send), lifespan=lifespan)
-
-
-def _redis(url: str) -> Redis:
-    return Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType] - untyped keywords
 
 
 def create_app_from_env() -> Starlette:

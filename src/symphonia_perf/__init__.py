@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from . import redis as redis
     from . import testing as testing
     from . import typing as typing
+    from ._core.lifespan import lifespan as lifespan
 
     __version__: str
 else:
@@ -26,6 +27,8 @@ else:
         if name in __all__:
             from importlib import import_module
 
+            if name == "lifespan":
+                return import_module("symphonia_perf._core.lifespan").lifespan
             return import_module(f"symphonia_perf.{name}")
         raise AttributeError(f"module 'symphonia_perf' has no attribute {name!r}")
 
@@ -33,4 +36,14 @@ else:
         return sorted({*globals(), *__all__})
 
 
-__all__ = ["__version__", "cache", "errors", "loadtest", "mongo", "redis", "testing", "typing"]
+__all__ = [
+    "__version__",
+    "cache",
+    "errors",
+    "lifespan",
+    "loadtest",
+    "mongo",
+    "redis",
+    "testing",
+    "typing",
+]

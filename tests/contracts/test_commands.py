@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis, RedisCluster
 
 from symphonia_perf.errors import CommandError, ConfigurationError, StoreTimeout
-from symphonia_perf.redis import Commands, wrap
+from symphonia_perf.redis import Commands, connect, wrap
 
 BACKENDS = [
     "fakeredis",
@@ -17,6 +17,8 @@ BACKENDS = [
     pytest.param("resp3", marks=pytest.mark.redis),
     pytest.param("default", marks=pytest.mark.redis),
     pytest.param("cluster", marks=pytest.mark.redis),
+    pytest.param("native", marks=pytest.mark.redis),
+    pytest.param("native resp2", marks=pytest.mark.redis),
 ]
 
 
@@ -39,6 +41,12 @@ def client_for(backend: str, request: pytest.FixtureRequest) -> Redis | RedisClu
 
 @pytest.fixture(params=BACKENDS)
 async def commands(request: pytest.FixtureRequest) -> AsyncIterator[Commands]:
+    if request.param.startswith("native"):
+        query = "?protocol=2" if request.param.endswith("resp2") else ""
+        url = request.getfixturevalue("redis_url") + query
+        async with connect(url, deadline=5.0) as redis:
+            yield redis
+        return
     client = client_for(request.param, request)
     # Long enough for a busy machine; what a deadline does is tested by itself.
     async with wrap(client, deadline=5.0) as adapter:

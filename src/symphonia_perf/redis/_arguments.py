@@ -11,31 +11,31 @@ from typing import TypeAlias
 from symphonia_perf.errors import ConfigurationError
 from symphonia_perf.redis.commands import Argument
 
-__all__ = ["Packed", "pack"]
+__all__ = ["BY_ARGUMENTS", "Packed", "command_name", "pack"]
 
 Packed: TypeAlias = tuple[str, *tuple[bytes, ...]]
 """A command's name in capitals, then its arguments as bytes."""
 
-_BLOCKS = "makes every other caller of this connection wait; call it on the redis-py client itself"
+_BLOCKS = (
+    "makes every other caller of this connection wait; call it in `async with client.blocking()`, "
+    "or on the redis-py client itself where that was wrapped"
+)
 _CHANGES = (
-    "changes the connection, which other callers share; set it where the redis-py client is built, "
+    "changes the connection, which other callers share; set it where the client is built, "
     "or call it on a client of its own"
 )
+_BLOCKING = frozenset(
+    ("BLMOVE", "BLMPOP", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZMPOP", "BZPOPMAX", "BZPOPMIN")
+) | {"WAIT", "WAITAOF"}
 _REFUSED = {
     **dict.fromkeys(
-        ("BLMOVE", "BLMPOP", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZMPOP", "BZPOPMAX", "BZPOPMIN"),
-        _BLOCKS,
-    ),
-    **dict.fromkeys(("WAIT", "WAITAOF"), _BLOCKS),
-    **dict.fromkeys(
         ("DISCARD", "EXEC", "MULTI", "UNWATCH", "WATCH"),
-        "changes the connection, which other callers share; use script(), or "
-        "pipeline(transaction=True) of the redis-py client itself",
+        "changes the connection, which other callers share; use script() or transaction(), or "
+        "pipeline(transaction=True) of the redis-py client itself where that was wrapped",
     ),
     **dict.fromkeys(
         ("PSUBSCRIBE", "PUNSUBSCRIBE", "SSUBSCRIBE", "SUBSCRIBE", "SUNSUBSCRIBE", "UNSUBSCRIBE"),
-        "changes the connection, which other callers share; use pubsub() of the redis-py client "
-        "itself",
+        "changes the connection, which other callers share; use pubsub() of a redis-py client",
     ),
     **dict.fromkeys(
         ("ASKING", "AUTH", "HELLO", "HIMPORT", "MONITOR", "PSYNC", "QUIT", "READONLY"), _CHANGES
@@ -52,9 +52,16 @@ _STATE_WORDS = {
 # Where the options of a command that may block begin: XREADGROUP's are behind GROUP name consumer.
 _STREAM_READS = {"XREAD": 1, "XREADGROUP": 4}
 
+BY_ARGUMENTS = frozenset(_STATE_WORDS) | frozenset(_STREAM_READS)
+"""Commands whose name alone does not tell whether a shared connection can take them."""
 
-def pack(args: Sequence[Argument]) -> Packed:
+
+def pack(args: Sequence[Argument], *, may_block: bool = False) -> Packed:
     """The command as it will be sent: text as UTF-8, a float by `repr`.
+
+    Args:
+        args: the command's name and arguments.
+        may_block: whether the connection has one caller only.
 
     Raises:
         ConfigurationError: no command, an argument of another type (its position is named), or a
@@ -65,7 +72,7 @@ def pack(args: Sequence[Argument]) -> Packed:
     name = args[0]
     if not isinstance(name, str | bytes):
         raise ConfigurationError(f"command name: expected str or bytes, not {name!r:.100}")
-    command = _command(name)
+    command = command_name(name, may_block)
     packed: list[bytes] = []
     for position, argument in enumerate(args[1:], start=1):
         kind = type(argument)
@@ -75,13 +82,18 @@ def pack(args: Sequence[Argument]) -> Packed:
             packed.append(_text(command, position, argument))  # type: ignore[arg-type] # the same
         else:
             packed.append(_uncommon(command, position, argument))
-    if command in _STATE_WORDS or command in _STREAM_READS:
-        _refuse_by_arguments(command, packed)
+    if command in BY_ARGUMENTS:
+        _refuse_by_arguments(command, packed, may_block=may_block)
     return (command, *packed)
 
 
 @lru_cache(maxsize=1024)
-def _command(name: str | bytes) -> str:
+def command_name(name: str | bytes, may_block: bool = False) -> str:  # noqa: FBT001, FBT002 - cached
+    """The name in capitals.
+
+    Raises:
+        ConfigurationError: not one word, or a command that a shared connection cannot take.
+    """
     text = name.decode("latin-1") if isinstance(name, bytes) else name
     command = text.upper()
     if command.split() != [command] or not command.isascii():
@@ -89,16 +101,18 @@ def _command(name: str | bytes) -> str:
             f"command name {name!r:.100}: expected one word; every further word is an argument of "
             "its own, as in execute('CONFIG', 'GET', 'maxmemory')"
         )
+    if command in _BLOCKING and not may_block:
+        raise ConfigurationError(f"{command} {_BLOCKS}")
     if command in _REFUSED:
         raise ConfigurationError(f"{command} {_REFUSED[command]}")
     return command
 
 
-def _refuse_by_arguments(command: str, arguments: Sequence[bytes]) -> None:
+def _refuse_by_arguments(command: str, arguments: Sequence[bytes], *, may_block: bool) -> None:
     words = [word.upper() for word in arguments]
     if command in _STATE_WORDS and words and words[0] in _STATE_WORDS[command]:
         raise ConfigurationError(f"{command} {words[0].decode()} {_CHANGES}")
-    if command in _STREAM_READS:
+    if command in _STREAM_READS and not may_block:
         options = words[_STREAM_READS[command] - 1 :]
         if b"STREAMS" in options:
             options = options[: options.index(b"STREAMS")]

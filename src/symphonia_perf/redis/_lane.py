@@ -164,7 +164,9 @@ class Lane:
         self._waiting = [call for call in self._waiting if not call.future.done()]
         self._waiting_size = sum(call.size for call in self._waiting)
         pending = [call.expires for call in (*self._batch, *self._waiting) if call.expires > now]
-        if self._task is not None and all(call.expires <= now for call in self._batch):
+        # An empty batch is one that has yet to take its first step.
+        nobody_waits = self._batch and all(call.expires <= now for call in self._batch)
+        if self._task is not None and nobody_waits:
             # redis-py drops the connection of a cancelled pipeline, and with it the late replies.
             self._task.cancel()
             pending.append(now + _CANCEL_AGAIN)

@@ -454,6 +454,14 @@ def test_keys_rotate() -> None:
         old.decode(both.encode(3))
 
 
+def test_a_signed_entry_of_another_version_is_corrupt() -> None:
+    from symphonia_perf._core.codecs.pickle import _sign
+
+    sealed = b"\x43" + pickle.dumps(1)
+    with pytest.raises(CorruptEntry, match="first byte is 0x43"):
+        PickleCodec(keys=[KEY]).decode(sealed[:1] + _sign(KEY, sealed) + sealed[1:])
+
+
 class Evil:
     ran = False
 

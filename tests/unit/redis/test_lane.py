@@ -154,6 +154,22 @@ async def test_a_pipeline_cancelled_before_its_first_step_starts_again(
     assert server.pipelines == [[get("a")]]
 
 
+async def test_a_timer_that_is_due_spares_a_pipeline_that_has_not_begun(
+    lane: Lane, server: Server
+) -> None:
+    future = lane.submit([get("a")], 1)
+    lane._expire()
+    assert lane._task is not None
+    assert lane._task.cancelling() == 0
+    assert await future == [b"a"]
+    assert server.pipelines == [[get("a")]]
+
+
+async def test_a_lane_that_was_never_used_is_drained(lane: Lane) -> None:
+    await lane.drain()
+    assert lane._timer is None
+
+
 async def test_too_much_waiting_is_refused_at_once(lane: Lane, server: Server) -> None:
     server.open.clear()
     first = lane.submit([get("a")], 5)

@@ -70,7 +70,7 @@ class MsgpackCodec:
                 body = self._encode(self._pack(value))
         except RecursionError as error:
             raise NotEncodable("the value is nested too deeply, or contains itself") from error
-        except (OverflowError, UnicodeEncodeError, ValueError) as error:
+        except (OverflowError, ValueError) as error:
             raise NotEncodable(f"the value cannot be encoded: {error}") from error
         return self._frame.seal(body)
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from symphonia_perf.cache._binding import Binding
+from symphonia_perf._core.binding import Binding
 from symphonia_perf.errors import NotOpen, SymphoniaError, WrongLoop
 
 
@@ -58,7 +58,7 @@ def test_a_loop_that_died_gives_it_free() -> None:
 
 FORK = """
 import asyncio, os
-from symphonia_perf.cache._binding import Binding
+from symphonia_perf._core.binding import Binding
 from symphonia_perf.errors import SymphoniaError
 
 binding = Binding("the thing")

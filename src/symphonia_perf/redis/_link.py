@@ -1,0 +1,217 @@
+"""Keeps one connection: makes it, greets, watches it, and makes it anew when it is lost."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from tenacity import RetryCallState, Retrying, wait_incrementing, wait_random
+
+from symphonia_perf._core.durations import seconds
+from symphonia_perf._core.events import Observer, emit
+from symphonia_perf.errors import CommandError, StoreError, StoreUnavailable
+from symphonia_perf.redis._handshake import greeting, plain_greeting, refusal, wants_plain
+from symphonia_perf.redis.connection import Connection, Many, pack_words
+from symphonia_perf.redis.events import ConnectionEvent
+from symphonia_perf.redis.options import RedisOptions
+
+__all__ = ["Link"]
+
+_PING = pack_words(("PING",))
+
+
+class Link:
+    """One connection at a time to one server, for as long as it is open.
+
+    Args:
+        options: where, and how.
+        loop: the running event loop.
+        deadline: seconds for each command.
+        pings: whether silence means that nobody is there; not so where commands block.
+        observer: told of every connection made and lost.
+        on_change: called when there is a connection, room on it, or none.
+    """
+
+    def __init__(
+        self,
+        options: RedisOptions,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        deadline: float,
+        pings: bool,
+        observer: Observer,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._options = options
+        self._connect_timeout = seconds(options.connect_timeout, option="connect_timeout")
+        self._interval = seconds(options.health_interval, option="health_interval")
+        self._loop = loop
+        self._deadline = deadline
+        self._pings = pings
+        self._observer = observer
+        self._on_change = on_change
+        self._task: asyncio.Task[None] | None = None
+        self._lost: asyncio.Event = asyncio.Event()
+        # Read on the path of every command.
+        self.connection: Connection | None = None
+        self.away = ""  # why an attempt to connect failed; empty while there is hope
+        self.connections = 0
+
+    async def open(self) -> None:
+        """Try once, and go on trying in the background.
+
+        Raises:
+            CommandError: the server is there and refuses.
+            ConfigurationError: TLS files that cannot be read.
+        """
+        await self._attempt()
+        self._task = self._loop.create_task(self._keep(), name=f"redis {self._options.address}")
+
+    async def aclose(self) -> None:
+        """Close the connection and stop trying."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+        if self.connection is not None:
+            self.connection.abort("the client was closed")
+            await self._lost.wait()
+        if task is not None and not task.cancelled():
+            task.result()  # a fault of ours must not pass unseen
+
+    def renew(self, reason: str) -> None:
+        """Drop the connection, so that another is made."""
+        if self.connection is not None:
+            self.connection.abort(reason)
+
+    async def _keep(self) -> None:
+        attempt = 0
+        pause = wait_incrementing(
+            start=self._options.reconnect_step,
+            increment=self._options.reconnect_step,
+            max=self._options.reconnect_most,
+        ) + wait_random(0, self._options.reconnect_step)
+        while True:
+            if self.connection is not None:
+                attempt = 0
+                await self._watch(self.connection)
+            attempt += 1
+            await asyncio.sleep(_pause(pause, attempt))
+            # The server may come back as it pleases: a refusal now (a changed password, say) is
+            # told to callers, and tried again.
+            with suppress(CommandError):
+                await self._attempt()
+
+    async def _watch(self, connection: Connection) -> None:
+        """Return when the connection is lost; end it when nobody answers on it."""
+        interval = self._interval
+        pinged = False
+        while True:
+            try:
+                async with asyncio.timeout(interval):
+                    await self._lost.wait()
+            except TimeoutError:
+                if not self._pings or self._loop.time() - connection.heard_at < interval:
+                    pinged = False
+                elif pinged:
+                    connection.abort(f"no sign of life for {2 * interval:g} s")
+                else:
+                    pinged = True
+                    connection.submit(_PING, self._ignored(1), 1)
+            else:
+                return
+
+    async def _attempt(self) -> None:
+        """Set `connection`, or `away`."""
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                connection = await self._connect()
+        except CommandError as error:
+            self._unreachable(str(error))
+            raise
+        except (OSError, StoreError, TimeoutError) as error:
+            what = "took too long" if isinstance(error, TimeoutError) else str(error)
+            self._unreachable(f"{self._options.address} cannot be reached: {what}")
+            return
+        self.connection, self.away = connection, ""
+        self.connections += 1
+        emit(self._observer, ConnectionEvent(source="redis", kind="connected", reason=""))
+        self._on_change()
+
+    def _unreachable(self, why: str) -> None:
+        self.away = why
+        emit(self._observer, ConnectionEvent(source="redis", kind="unreachable", reason=why))
+        self._on_change()
+
+    async def _connect(self) -> Connection:
+        plain = self._options.protocol == 2
+        connection = await self._dial()
+        try:
+            said = plain_greeting(self._options) if plain else greeting(self._options)
+            replies = await self._say(connection, [words for _, words in said])
+            if not plain and wants_plain(replies):
+                said = plain_greeting(self._options)
+                replies = await self._say(connection, [words for _, words in said])
+        except BaseException:
+            connection.abort("the greeting failed")
+            raise
+        if error := refusal(said, replies):
+            connection.abort("the server refused the greeting")
+            raise error
+        if connection.lost:
+            raise StoreUnavailable("the server closed the connection after the greeting")
+        return connection
+
+    async def _dial(self) -> Connection:
+        options, loop = self._options, self._loop
+        self._lost = lost = asyncio.Event()
+
+        def on_lost(connection: Connection, reason: str) -> None:
+            lost.set()
+            if self.connection is connection:
+                self.connection = None
+                emit(self._observer, ConnectionEvent(source="redis", kind="lost", reason=reason))
+
+        def factory() -> Connection:
+            return Connection(
+                loop,
+                deadline=self._deadline,
+                max_in_flight=options.max_in_flight,
+                max_bytes=options.max_in_flight_bytes,
+                max_reply=options.max_reply,
+                on_lost=on_lost,
+                on_room=self._on_change,
+                on_push=_ignore_push,
+            )
+
+        tls = options.tls()
+        if path := options.path:
+            _, connection = await loop.create_unix_connection(factory, path)
+        else:
+            name = options.host if tls is not None else None
+            _, connection = await loop.create_connection(
+                factory, options.host, options.port, ssl=tls, server_hostname=name
+            )
+        return connection
+
+    async def _say(self, connection: Connection, commands: list[tuple[str, ...]]) -> list[Any]:
+        packed = b"".join(map(pack_words, commands))
+        slot = self._ignored(len(commands))
+        connection.submit(packed, slot, len(commands))
+        return await slot.future
+
+    def _ignored(self, count: int) -> Many:
+        """A slot without the deadline of commands; its error, if any, is nobody's news."""
+        future: asyncio.Future[list[Any]] = self._loop.create_future()
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return Many(future, count, own_deadline=True)
+
+
+def _pause(wait: Any, attempt: int) -> float:
+    state = RetryCallState(Retrying(), None, (), {})
+    state.attempt_number = attempt
+    return float(wait(state))
+
+
+def _ignore_push(push: list[Any]) -> None:
+    """Nothing on a shared connection asks for pushes."""

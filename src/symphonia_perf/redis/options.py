@@ -1,0 +1,146 @@
+"""Where a Redis or Valkey server is and how to behave towards it: a frozen value, no I/O."""
+
+import ssl
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from redis.asyncio.connection import Connection, SSLConnection, parse_url
+
+from symphonia_perf._core.durations import seconds
+from symphonia_perf.errors import ConfigurationError
+from symphonia_perf.typing import Seconds
+
+__all__ = ["RedisOptions"]
+
+# valkey-py's own spellings; redis-py's parser does the rest.
+_SCHEMES = {"valkey": "redis", "valkeys": "rediss"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisOptions:
+    """Every setting of a `RedisClient`.
+
+    ```python
+    from symphonia_perf.redis import RedisOptions
+
+    options = RedisOptions(url="valkey://localhost:6379/2", deadline=0.1)
+    assert options.address == "localhost:6379"
+    ```
+
+    Raises:
+        ConfigurationError: names the option, its value and what is allowed.
+    """
+
+    # As redis-py parses it (redis://, rediss://, unix://), plus valkey:// and valkeys://.
+    url: str = field(default="redis://localhost:6379/0", repr=False)  # it may hold a password
+    deadline: Seconds = 0.25  # seconds until a command without a reply raises; default 0.25
+    connect_timeout: Seconds = 10.0  # seconds for one attempt to connect; default 10
+    reconnect_step: Seconds = 0.1  # seconds more between two attempts, each time; default 0.1
+    reconnect_most: Seconds = 3.0  # seconds between two attempts at most; default 3
+    health_interval: Seconds = (
+        5.0  # seconds of silence until a ping, then until given up; default 5
+    )
+    max_in_flight: int = 10_000  # commands sent and not answered; more wait in line; default 10,000
+    max_in_flight_bytes: int = 4 * 2**20  # of them, packed; default 4 MiB
+    max_waiting: int = 10_000  # callers in line; more are refused at once; default 10,000
+    max_reply: int = 64 * 2**20  # bytes of one reply; a larger one ends the connection; 64 MiB
+    client_name: str | None = None  # as CLIENT LIST shows it; default none
+    _parsed: dict[str, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check every field and parse the URL."""
+        for option in ("deadline", "connect_timeout", "health_interval"):
+            object.__setattr__(self, option, seconds(getattr(self, option), option=option))
+        for option in ("reconnect_step", "reconnect_most"):
+            value = seconds(getattr(self, option), option=option, zero=True)
+            object.__setattr__(self, option, value)
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name.startswith("max_") and (type(value) is not int or value < 1):
+                raise ConfigurationError(f"{item.name}={value!r}: expected a whole number above 0")
+        object.__setattr__(self, "_parsed", _parse(self.url))
+
+    @property
+    def address(self) -> str:
+        """Where, without credentials: for messages."""
+        parsed = self._parsed
+        if path := parsed.get("path"):
+            return str(path)
+        return f"{parsed.get('host', 'localhost')}:{parsed.get('port', 6379)}"
+
+    @property
+    def path(self) -> str | None:
+        """The unix socket's path, or None for TCP."""
+        return self._parsed.get("path")
+
+    @property
+    def host(self) -> str:
+        """The server's host name or address."""
+        return str(self._parsed.get("host", "localhost"))
+
+    @property
+    def port(self) -> int:
+        """The server's port."""
+        return int(self._parsed.get("port", 6379))
+
+    @property
+    def database(self) -> int:
+        """The database's number."""
+        return int(self._parsed.get("db", 0))
+
+    @property
+    def name(self) -> str | None:
+        """The connection's name, from here or from the URL."""
+        return self.client_name or self._parsed.get("client_name")
+
+    @property
+    def protocol(self) -> int:
+        """3, unless the URL says `protocol=2`."""
+        return int(self._parsed.get("protocol", 3))
+
+    @property
+    def credentials(self) -> tuple[str, str] | None:
+        """User and password, or None; without a user it is `default`."""
+        password = self._parsed.get("password")
+        if password is None:
+            return None
+        return self._parsed.get("username") or "default", password
+
+    def tls(self) -> ssl.SSLContext | None:
+        """A new TLS context as redis-py makes it from the URL, or None.
+
+        Raises:
+            ConfigurationError: a certificate file that cannot be read.
+        """
+        parsed = dict(self._parsed)
+        if parsed.pop("connection_class", Connection) is not SSLConnection:
+            return None
+        try:
+            context = SSLConnection(**parsed).ssl_context.get()
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigurationError(f"TLS settings of the URL: {error}") from error
+        return context
+
+
+def _parse(url: object) -> dict[str, Any]:
+    wanted = "expected redis://host:port/db, rediss://, valkey://, valkeys:// or unix://path"
+    if not isinstance(url, str):
+        raise ConfigurationError(f"url of type {type(url).__qualname__}: {wanted}")
+    scheme, separator, rest = url.partition("://")
+    known = _SCHEMES.get(scheme, scheme)
+    if not separator or known not in {"redis", "rediss", "unix"}:
+        # Not the URL itself: what is behind the scheme may be a password.
+        raise ConfigurationError(f"url with the scheme {scheme.partition(':')[0]!r:.40}: {wanted}")
+    try:
+        parsed: dict[str, Any] = dict(parse_url(f"{known}://{rest}"))
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"url: {wanted}; {_first_line(error)}") from error
+    if parsed.get("decode_responses"):
+        raise ConfigurationError("url with decode_responses: replies are bytes; leave it out")
+    if parsed.get("protocol", 3) not in {2, 3}:
+        raise ConfigurationError(f"url with protocol={parsed['protocol']!r}: expected 2 or 3")
+    return parsed
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

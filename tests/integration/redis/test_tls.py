@@ -1,0 +1,93 @@
+"""TLS, through a proxy in the test: the server that comes as a wheel has none."""
+
+import asyncio
+import shutil
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from symphonia_perf.errors import StoreUnavailable
+from symphonia_perf.redis import connect
+from symphonia_perf.testing.servers import RedisServer, redis_server
+
+pytestmark = [
+    pytest.mark.redis,
+    pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate"),
+]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with redis_server() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for `localhost`, its key beside it."""
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return folder / "cert.pem"
+
+
+@pytest.fixture
+async def tls_port(server: RedisServer, certificate: Path) -> AsyncIterator[int]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, certificate.with_name("key.pem"))
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", server.port)
+        await asyncio.gather(pipe(reader, inner_writer), pipe(inner_reader, writer))
+
+    listening = await asyncio.start_server(proxy, "127.0.0.1", 0, ssl=context)
+    yield listening.sockets[0].getsockname()[1]
+    listening.close()
+    # The pipes end with their connections; a turn or two, and nothing is left.
+    async with asyncio.timeout(5):
+        while len(asyncio.all_tasks()) > 2:  # noqa: ASYNC110 - tasks of the streams, not ours
+            await asyncio.sleep(0.01)
+
+
+async def test_a_trusted_server(tls_port: int, certificate: Path) -> None:
+    url = f"rediss://localhost:{tls_port}/0?ssl_ca_certs={certificate}"
+    async with connect(url, deadline=5.0) as client:
+        big = b"x" * 3_000_000
+        await client.execute("SET", "big", big)
+        found = await asyncio.gather(
+            client.execute("GET", "big"), *(client.execute("ECHO", str(n)) for n in range(200))
+        )
+        assert found == [big, *(b"%d" % n for n in range(200))]
+
+
+async def test_a_server_that_is_not_trusted_is_not_spoken_to(tls_port: int) -> None:
+    async with connect(f"rediss://localhost:{tls_port}/0", deadline=5.0) as client:
+        with pytest.raises(StoreUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            await client.execute("PING")
+
+
+async def test_the_name_must_match(tls_port: int, certificate: Path) -> None:
+    url = f"rediss://127.0.0.1:{tls_port}/0?ssl_ca_certs={certificate}"
+    async with connect(url, deadline=5.0) as client:
+        with pytest.raises(StoreUnavailable, match=r"mismatch|doesn't match|not valid for"):
+            await client.execute("PING")

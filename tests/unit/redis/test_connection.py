@@ -1,0 +1,259 @@
+"""The protocol object alone: bytes in, futures done; the transport is a list."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from symphonia_perf.errors import StoreTimeout, StoreUnavailable
+from symphonia_perf.redis.connection import Connection, Many, ServerRefusal, pack_words
+
+
+class Wire(asyncio.Transport):
+    """Remembers what was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.aborted = False
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Rig:
+    """A connection with everything it tells."""
+
+    def __init__(self, **changed: Any) -> None:
+        self.lost: list[str] = []
+        self.rooms = 0
+        self.pushes: list[Any] = []
+        self.wire = Wire()
+        settings: dict[str, Any] = {
+            "deadline": 30.0,
+            "max_in_flight": 1000,
+            "max_bytes": 2**20,
+            "max_reply": 2**20,
+            **changed,
+        }
+        self.connection = Connection(
+            asyncio.get_running_loop(),
+            on_lost=lambda _, reason: self.lost.append(reason),
+            on_room=self.room,
+            on_push=self.pushes.append,
+            **settings,
+        )
+        self.connection.connection_made(self.wire)
+
+    def room(self) -> None:
+        self.rooms += 1
+
+    def ask(self, *words: str) -> "asyncio.Future[Any]":
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.connection.submit_one(pack_words(words or ("GET", "k")), future)
+        return future
+
+    def lose(self) -> None:
+        self.connection.connection_lost(None)
+
+
+async def turn() -> None:
+    """Let the loop run what is due now."""
+    await asyncio.sleep(0)
+
+
+async def test_a_lone_command_leaves_at_once_and_a_crowd_together() -> None:
+    rig = Rig()
+    first = rig.ask("GET", "a")
+    assert len(rig.wire.written) == 1
+    rig.connection.data_received(b"$1\r\nx\r\n")
+    assert await first == b"x"
+    crowd = [rig.ask("GET", str(n)) for n in range(10)]
+    await turn()
+    # The first of a crowd cannot know of the others yet; they leave as one.
+    assert len(rig.wire.written) <= 3
+    rig.connection.data_received(b"".join(b":%d\r\n" % n for n in range(10)))
+    assert await asyncio.gather(*crowd) == list(range(10))
+    # Now that a crowd was seen, the next one leaves whole.
+    before = len(rig.wire.written)
+    crowd = [rig.ask("GET", str(n)) for n in range(10)]
+    assert len(rig.wire.written) == before
+    await turn()
+    assert len(rig.wire.written) == before + 1
+    rig.connection.data_received(b":1\r\n" * 10)
+    assert await asyncio.gather(*crowd) == [1] * 10
+
+
+async def test_a_reply_may_be_split_at_every_byte() -> None:
+    replies = b"$5\r\nhello\r\n*2\r\n:1\r\n$-1\r\n%1\r\n+a\r\n,1.5\r\n_\r\n#t\r\n-ERR no\r\n:7\r\n"
+    for cut in range(1, len(replies)):
+        rig = Rig()
+        futures = [rig.ask() for _ in range(7)]
+        await turn()
+        rig.connection.data_received(replies[:cut])
+        rig.connection.data_received(replies[cut:])
+        found = await asyncio.gather(*futures, return_exceptions=True)
+        assert found[:5] == [b"hello", [1, None], {b"a": 1.5}, None, True]
+        assert isinstance(found[5], ServerRefusal)
+        assert found[6] == 7
+        assert rig.connection.in_flight == 0
+        assert rig.connection.bytes_in_flight == 0
+
+
+async def test_false_is_an_answer() -> None:
+    rig = Rig()
+    future = rig.ask()
+    rig.connection.data_received(b"#f\r\n")
+    assert await future is False
+
+
+async def test_a_cancelled_caller_leaves_its_place_and_no_trace() -> None:
+    rig = Rig()
+    futures = [rig.ask() for _ in range(3)]
+    await turn()
+    futures[1].cancel()
+    rig.connection.data_received(b":0\r\n:1\r\n:2\r\n")
+    assert (await futures[0], await futures[2]) == (0, 2)
+
+
+async def test_many_are_one_result_with_refusals_in_place() -> None:
+    rig = Rig()
+    future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+    many = Many(future, 3, own_deadline=False)
+    rig.connection.submit(pack_words(("PING",)) * 3, many, 3)
+    await turn()
+    rig.connection.data_received(b":1\r\n-ERR no\r\n")
+    assert not future.done()
+    rig.connection.data_received(b":3\r\n")
+    one, two, three = await future
+    assert (one, str(two), three) == (1, "ERR no", 3)
+
+
+async def test_a_push_is_no_reply() -> None:
+    rig = Rig()
+    future = rig.ask()
+    rig.connection.data_received(b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n:5\r\n")
+    assert await future == 5
+    assert rig.pushes == [[b"invalidate", [b"k"]]]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"nonsense\r\n",
+        b"%1\r\n*0\r\n:1\r\n",  # a list as a map's key cannot be one
+        b"*4294967296000\r\n",
+        b"$-7\r\n",
+        b"$?\r\n;4\r\n",
+    ],
+)
+async def test_what_cannot_be_understood_ends_the_connection(reply: bytes) -> None:
+    rig = Rig()
+    future, other = rig.ask(), rig.ask()
+    await turn()
+    rig.connection.data_received(reply)
+    assert rig.wire.aborted
+    assert not future.done()
+    rig.lose()
+    for waiting in (future, other):
+        with pytest.raises(StoreUnavailable, match=r"cannot be understood.*may have been executed"):
+            await waiting
+    assert len(rig.lost) == 1
+
+
+async def test_a_reply_that_nobody_asked_for_ends_the_connection() -> None:
+    rig = Rig()
+    rig.connection.data_received(b":1\r\n")
+    assert rig.wire.aborted
+
+
+async def test_a_reply_beyond_the_bound_ends_the_connection_before_it_is_here() -> None:
+    rig = Rig(max_reply=1000)
+    future = rig.ask()
+    rig.connection.data_received(b"$100000\r\n" + b"x" * 5000)
+    assert rig.wire.aborted
+    rig.lose()
+    with pytest.raises(StoreUnavailable, match="max_reply"):
+        await future
+
+
+async def test_a_loss_tells_each_whether_it_was_sent() -> None:
+    rig = Rig()
+    rig.connection._eager = False
+    sent = rig.ask()
+    await turn()
+    unsent = rig.ask()
+    rig.lose()
+    with pytest.raises(StoreUnavailable, match="may have been executed") as first:
+        await sent
+    with pytest.raises(StoreUnavailable, match="it was not sent") as second:
+        await unsent
+    assert first.value is not second.value
+    await turn()
+    assert len(rig.wire.written) == 1
+
+
+async def test_a_late_reply_is_given_to_nobody() -> None:
+    rig = Rig(deadline=0.02)
+    late = rig.ask()
+    with pytest.raises(StoreTimeout, match=r"may have been executed \(deadline 0.02 s\)"):
+        await late
+    prompt = rig.ask()
+    await turn()
+    rig.connection.data_received(b":1\r\n:2\r\n")
+    assert await prompt == 2
+    assert rig.connection.in_flight == 0
+
+
+async def test_deadlines_of_later_writes_are_kept_too() -> None:
+    loop = asyncio.get_running_loop()
+    rig = Rig(deadline=0.05)
+    rig.connection._eager = False
+    started = []
+    futures = []
+    for _ in range(4):
+        futures.append(rig.ask())
+        started.append(loop.time())
+        await asyncio.sleep(0.01)
+    rig.connection.data_received(b":0\r\n")
+    assert await futures[0] == 0
+    for future, when in zip(futures[1:], started[1:], strict=True):
+        with pytest.raises(StoreTimeout):
+            await future
+        assert 0.05 <= loop.time() - when < 1.0
+
+
+async def test_who_brings_a_deadline_is_not_ended_by_the_connections() -> None:
+    rig = Rig(deadline=0.01)
+    future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+    rig.connection.submit(pack_words(("PING",)), Many(future, 1, own_deadline=True), 1)
+    other = rig.ask()
+    with pytest.raises(StoreTimeout):
+        await other
+    assert not future.done()
+    rig.connection.data_received(b"+PONG\r\n:1\r\n")
+    assert await future == [b"PONG"]
+
+
+async def test_room_is_counted_in_commands_and_bytes() -> None:
+    rig = Rig(max_in_flight=3)
+    for _ in range(3):
+        assert rig.connection.roomy
+        rig.ask()
+    assert not rig.connection.roomy
+    await turn()
+    rig.connection.data_received(b":1\r\n")
+    assert rig.rooms == 1
+    assert rig.connection.has_room()
+    small = Rig(max_bytes=100)
+    small.ask("SET", "k", "x" * 200)
+    assert not small.connection.roomy
+    small.connection.data_received(b"+OK\r\n")
+    assert small.connection.has_room()
+    assert small.connection.bytes_in_flight == 0

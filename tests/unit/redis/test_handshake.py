@@ -1,0 +1,84 @@
+"""What is said first, and what a refusal of it means."""
+
+from importlib.metadata import PackageNotFoundError
+
+import pytest
+
+from symphonia_perf.errors import CommandError, StoreUnavailable
+from symphonia_perf.redis import RedisOptions
+from symphonia_perf.redis._handshake import greeting, plain_greeting, refusal, wants_plain
+from symphonia_perf.redis._replies import needs_reconnect, refused, told
+from symphonia_perf.redis.connection import ServerRefusal
+
+
+def words(said: list[tuple[str, tuple[str, ...]]]) -> list[tuple[str, ...]]:
+    return [each for _, each in said if each[:2] != ("CLIENT", "SETINFO")]
+
+
+def test_hello_carries_who_and_what_name() -> None:
+    options = RedisOptions(url="redis://u:p@h/2", client_name="me")
+    assert words(greeting(options)) == [
+        ("HELLO", "3", "AUTH", "u", "p", "SETNAME", "me"),
+        ("SELECT", "2"),
+    ]
+    assert words(plain_greeting(options)) == [
+        ("AUTH", "u", "p"),
+        ("CLIENT", "SETNAME", "me"),
+        ("SELECT", "2"),
+    ]
+    assert words(greeting(RedisOptions())) == [("HELLO", "3")]
+    assert words(plain_greeting(RedisOptions(url="redis://:p@h"))) == [("AUTH", "p")]
+    assert words(plain_greeting(RedisOptions())) == []
+
+
+def test_resp2_is_tried_where_hello_is_not_known_and_nowhere_else() -> None:
+    assert wants_plain([ServerRefusal("ERR unknown command 'HELLO'")])
+    assert wants_plain([ServerRefusal("NOPROTO unsupported protocol version")])
+    assert not wants_plain([ServerRefusal("WRONGPASS invalid username-password pair")])
+    assert not wants_plain([{b"proto": 3}])
+
+
+def test_only_what_matters_makes_a_connection_useless() -> None:
+    said = greeting(RedisOptions(url="redis://h/1"))
+    fine = [{b"proto": 3}, b"OK", ServerRefusal("ERR unknown subcommand"), b"OK"]
+    assert refusal(said, fine) is None
+    error = refusal(said, [{b"proto": 3}, ServerRefusal("ERR DB index is out of range"), b"", b""])
+    assert isinstance(error, CommandError)
+    assert (error.operation, error.code) == ("SELECT", "ERR")
+
+
+def test_a_server_that_cannot_serve_now_is_away() -> None:
+    for code in ("LOADING", "BUSY", "MASTERDOWN", "READONLY", "NOAUTH"):
+        error = refused(ServerRefusal(f"{code} not now"), "SET")
+        assert isinstance(error, StoreUnavailable)
+        assert "not executed" in str(error)
+        assert needs_reconnect(ServerRefusal(f"{code} not now")) == (code in {"READONLY", "NOAUTH"})
+
+
+def test_other_refusals_keep_their_code() -> None:
+    for code in ("OOM", "MISCONF", "NOPERM", "WRONGTYPE"):
+        error = refused(ServerRefusal(f"{code} because"), "SET")
+        assert isinstance(error, CommandError)
+        assert (error.code, error.operation) == (code, "SET")
+    plain = refused(ServerRefusal("something lower case"), "SET")
+    assert isinstance(plain, CommandError)
+    assert plain.code == "ERR"
+
+
+def test_errors_inside_a_scripts_list_are_ours() -> None:
+    inner = told([1, [ServerRefusal("ERR deep")]], "EVALSHA")
+    assert isinstance(inner[1][0], CommandError)
+    same = [ServerRefusal("ERR deep")]
+    assert told(same, "LRANGE") is same
+    assert told(b"x", "GET") == b"x"
+
+
+def test_a_source_tree_that_was_never_installed_has_no_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("symphonia_perf.redis._handshake.version", missing)
+    said = [each for _, each in greeting(RedisOptions())]
+    assert said[-1] == ("CLIENT", "SETINFO", "LIB-VER", "0")
