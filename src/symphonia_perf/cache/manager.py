@@ -5,12 +5,12 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
+from symphonia_perf._core.binding import Binding
 from symphonia_perf._core.clock import Clock, SystemClock
 from symphonia_perf._core.durations import seconds
 from symphonia_perf._core.events import Observer
 from symphonia_perf._core.singleflight import Flight, SingleFlight
 from symphonia_perf.cache._arguments import name_of
-from symphonia_perf._core.binding import Binding
 from symphonia_perf.cache.decorator import Cached, Decorator
 from symphonia_perf.cache.entry import Entry
 from symphonia_perf.cache.guarded import CacheStats, GuardedStore

@@ -1,6 +1,7 @@
 """Keeps one connection: makes it, greets, watches it, and makes it anew when it is lost."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -189,9 +190,11 @@ class Link:
             _, connection = await loop.create_unix_connection(factory, path)
         else:
             name = options.host if tls is not None else None
-            _, connection = await loop.create_connection(
+            transport, connection = await loop.create_connection(
                 factory, options.host, options.port, ssl=tls, server_hostname=name
             )
+            # A blocking connection sends no pings: the kernel finds out that nobody is there.
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return connection
 
     async def _say(self, connection: Connection, commands: list[tuple[str, ...]]) -> list[Any]:

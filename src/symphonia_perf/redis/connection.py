@@ -111,8 +111,8 @@ class Connection(asyncio.Protocol):
         self._flushing = False
         self._eager = True  # the last write was one caller's: a lone caller need not wait
         self._sent = self._answered = self._expired = 0  # commands, counted from the start
-        self._marks: deque[tuple[int, int]] = deque()  # (sent so far, bytes) of each write
-        self._deadlines: deque[tuple[float, int]] = deque()  # (when, sent so far) of each write
+        # (commands sent so far, bytes, when their time is up) of each write not yet answered
+        self._marks: deque[tuple[int, int, float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self.bytes_in_flight = 0
         # Read by every caller, so an attribute; `on_room` decides when it is true again.
@@ -203,7 +203,8 @@ class Connection(asyncio.Protocol):
             # After such an error the reader is out of step: the next reply would be another's.
             self.abort(f"a reply that cannot be understood: {error!r:.200}")
             return
-        self._answered += before - len(pending)
+        finally:
+            self._answered += before - len(pending)
         if self._reader.len() > self._max_reply:
             self.abort(f"a reply of more than {self._max_reply} bytes (max_reply)")
             return
@@ -240,28 +241,27 @@ class Connection(asyncio.Protocol):
         pending = self._answered + len(self._pending)
         self._sent = pending
         when = self._loop.time() + self._deadline
-        self._marks.append((pending, len(data)))
-        self._deadlines.append((when, pending))
+        self._marks.append((pending, len(data), when))
         if self._timer is None:
             self._timer = self._loop.call_at(when, self._expire)
 
     def _expire(self) -> None:
         self._timer = None
         now = self._loop.time()
-        deadlines = self._deadlines
-        upto = 0
-        while deadlines and (deadlines[0][0] <= now or deadlines[0][1] <= self._answered):
-            when, sent = deadlines.popleft()
-            if when <= now:
-                upto = sent
+        upto, following = self._expired, None
+        for sent, _, when in self._marks:
+            if when > now:
+                following = when
+                break
+            upto = sent
         # Those before `_expired` were told already, and the answered ones are gone.
         start = max(self._expired - self._answered, 0)
         for slot in islice(self._pending, start, max(upto - self._answered, start)):
             if not slot.done() and not (type(slot) is Many and slot.own_deadline):
                 fail(slot, StoreTimeout(_LATE.format(self._deadline)))
-        self._expired = max(upto, self._expired)
-        if deadlines:
-            self._timer = self._loop.call_at(deadlines[0][0], self._expire)
+        self._expired = upto
+        if following is not None:
+            self._timer = self._loop.call_at(following, self._expire)
 
 
 def _fail_all(slots: Iterable[Slot], reason: str) -> None:

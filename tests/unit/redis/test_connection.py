@@ -241,6 +241,18 @@ async def test_who_brings_a_deadline_is_not_ended_by_the_connections() -> None:
     assert await future == [b"PONG"]
 
 
+async def test_what_was_answered_leaves_nothing_behind() -> None:
+    # A blocking connection has a deadline of a year: nothing may wait for it.
+    rig = Rig(deadline=1e7)
+    for _ in range(100):
+        future = rig.ask()
+        await turn()
+        rig.connection.data_received(b":1\r\n")
+        assert await future == 1
+    assert not rig.connection._marks
+    rig.lose()
+
+
 async def test_room_is_counted_in_commands_and_bytes() -> None:
     rig = Rig(max_in_flight=3)
     for _ in range(3):
