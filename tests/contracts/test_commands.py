@@ -168,6 +168,12 @@ async def test_a_bad_argument_is_named_and_nothing_is_sent(commands: Commands) -
     assert await commands.execute("GET", "k") is None
 
 
+@pytest.mark.parametrize("command", [(), "GET", b"GET", (7, "k"), (None,), ("GET k",)], ids=repr)
+async def test_what_is_no_command_is_refused(commands: Commands, command: Any) -> None:
+    with pytest.raises(ConfigurationError, match="command"):
+        await commands.execute_many([command])
+
+
 async def test_a_blocking_command_is_refused(commands: Commands) -> None:
     with pytest.raises(ConfigurationError, match="BLPOP"):
         await commands.execute("BLPOP", "k", 0)

@@ -67,12 +67,13 @@ def pack(args: Sequence[Argument], *, may_block: bool = False) -> Packed:
         ConfigurationError: no command, an argument of another type (its position is named), or a
             command that would block or change the connection that others use too.
     """
+    if isinstance(args, str | bytes):
+        raise ConfigurationError(
+            f"command {args!r:.100}: expected a sequence of words, as in ('GET', 'key')"
+        )
     if not args:
         raise ConfigurationError("a command needs a name, as in execute('GET', 'key')")
-    name = args[0]
-    if not isinstance(name, str | bytes):
-        raise ConfigurationError(f"command name: expected str or bytes, not {name!r:.100}")
-    command = command_name(name, may_block)
+    command = command_name(args[0], may_block)
     packed: list[bytes] = []
     for position, argument in enumerate(args[1:], start=1):
         kind = type(argument)
@@ -88,12 +89,14 @@ def pack(args: Sequence[Argument], *, may_block: bool = False) -> Packed:
 
 
 @lru_cache(maxsize=1024)
-def command_name(name: str | bytes, may_block: bool = False) -> str:  # noqa: FBT001, FBT002 - cached
+def command_name(name: Argument, may_block: bool = False) -> str:  # noqa: FBT001, FBT002 - cached
     """The name in capitals.
 
     Raises:
         ConfigurationError: not one word, or a command that a shared connection cannot take.
     """
+    if not isinstance(name, str | bytes):
+        raise ConfigurationError(f"command name: expected str or bytes, not {name!r:.100}")
     text = name.decode("latin-1") if isinstance(name, bytes) else name
     command = text.upper()
     if command.split() != [command] or not command.isascii():

@@ -233,7 +233,7 @@ class RedisClient:
         for reply, command in zip(many, commands, strict=True):
             if isinstance(reply, ServerRefusal):
                 self._note(reply)
-            replies.append(told(reply, command_name(_name(command[0]), self._may_block)))
+            replies.append(told(reply, command_name(command[0], self._may_block)))
         if not return_errors:
             for reply in replies:
                 if isinstance(reply, StoreError):
@@ -310,7 +310,7 @@ class RedisClient:
         return loop
 
     def _pack(self, args: Sequence[Argument]) -> bytes:
-        if args and _PLAIN.issuperset(map(type, args)):
+        if args and type(args) is not str and _PLAIN.issuperset(map(type, args)):
             # Cached by name; it is what refuses commands that a shared connection cannot take.
             name = command_name(args[0], self._may_block)
             if name not in BY_ARGUMENTS:
@@ -361,7 +361,7 @@ class RedisClient:
     ) -> list[Any]:
         limit = seconds(deadline, option="deadline")
         if limit < _NO_TIME:
-            operation = command_name(_name(name), self._may_block)
+            operation = command_name(name, self._may_block)
             message = f"{operation}: it was not sent (deadline {limit:g} s)"
             raise StoreTimeout(message, store="redis", operation=operation)
         future: asyncio.Future[list[Any]] = loop.create_future()
@@ -384,12 +384,12 @@ class RedisClient:
         if isinstance(reply, ServerRefusal):
             self._explain(reply, name)
         if type(reply) is list:
-            return told(reply, command_name(_name(name), self._may_block))
+            return told(reply, command_name(name, self._may_block))
         return reply
 
     def _explain(self, error: Exception, name: Argument) -> NoReturn:
         """Raise the error of ours that names the command; the messages above do not know it."""
-        operation = command_name(_name(name), self._may_block) if name != "EXEC" else "EXEC"
+        operation = command_name(name, self._may_block) if name != "EXEC" else "EXEC"
         if isinstance(error, ServerRefusal):
             self._note(error)
             raise refused(error, operation)
@@ -417,7 +417,3 @@ class RedisClient:
 
 _MULTI = pack_words(("MULTI",))
 _EXEC = pack_words(("EXEC",))
-
-
-def _name(name: Argument) -> str | bytes:
-    return name if isinstance(name, bytes) else str(name)
