@@ -73,7 +73,10 @@ def pack(args: Sequence[Argument], *, may_block: bool = False) -> Packed:
         )
     if not args:
         raise ConfigurationError("a command needs a name, as in execute('GET', 'key')")
-    command = command_name(args[0], may_block)
+    name = args[0]
+    if not isinstance(name, str | bytes):  # unhashable, perhaps: the cache would fail first
+        raise _no_name(name)
+    command = command_name(name, may_block)
     packed: list[bytes] = []
     for position, argument in enumerate(args[1:], start=1):
         kind = type(argument)
@@ -96,7 +99,7 @@ def command_name(name: Argument, may_block: bool = False) -> str:  # noqa: FBT00
         ConfigurationError: not one word, or a command that a shared connection cannot take.
     """
     if not isinstance(name, str | bytes):
-        raise ConfigurationError(f"command name: expected str or bytes, not {name!r:.100}")
+        raise _no_name(name)
     text = name.decode("latin-1") if isinstance(name, bytes) else name
     command = text.upper()
     if command.split() != [command] or not command.isascii():
@@ -109,6 +112,10 @@ def command_name(name: Argument, may_block: bool = False) -> str:  # noqa: FBT00
     if command in _REFUSED:
         raise ConfigurationError(f"{command} {_REFUSED[command]}")
     return command
+
+
+def _no_name(name: object) -> ConfigurationError:
+    return ConfigurationError(f"command name: expected str or bytes, not {name!r:.100}")
 
 
 def _refuse_by_arguments(command: str, arguments: Sequence[bytes], *, may_block: bool) -> None:
