@@ -83,9 +83,17 @@ async def calibrate(stage: Stage, variant: str, scale: Scale) -> CleanRate:
 
 
 def loads(before: CleanRate) -> tuple[float, float, float]:
-    """Half of what `before` can carry, nearly all of it, and twice as much."""
+    """Half of what `before` can carry, nearly all of it, and surely more than that.
+
+    The search is short, so what it found clean may be less than what could be carried. The heaviest
+    load is twice the lowest rate that was seen to be too much.
+    """
     most = max(before.rate, 2.0)
-    return tuple(round(most * share, 1) for share in (0.5, 0.9, 2.0))  # type: ignore[return-value]
+    too_much = min(
+        (trial.rate for trial in before.trials if not trial.clean and trial.rate > most),
+        default=2 * most,
+    )
+    return round(most * 0.5, 1), round(most * 0.9, 1), round(too_much * 2, 1)
 
 
 async def measure(

@@ -91,8 +91,10 @@ def test_the_rows_hold_the_measured_figures() -> None:
 
 
 def test_the_loads_lie_around_what_before_can_carry() -> None:
-    light, middle, heavy = loads(CleanRate(rate=30.0, limited_by="service", trials=()))
-    assert light < middle < 30.0 < heavy
+    trials = (Trial(rate=30.0, strain=0.4), Trial(rate=60.0, strain=2.5))
+    light, middle, heavy = loads(CleanRate(rate=30.0, limited_by="budget", trials=trials))
+    assert light < middle < 30.0
+    assert heavy > 60.0  # which was seen to be too much
     assert min(loads(CleanRate(rate=0.0, limited_by="budget", trials=()))) > 0
 
 
