@@ -157,8 +157,20 @@ class MongoReplicaSet:
         return wait_for(
             look,
             timeout=timeout,
-            otherwise=lambda: f"no primary yet; a member's log ends:\n{self.members[0].tail()}",
+            otherwise=self._story,
         )
+
+    def _story(self) -> str:
+        """Who is there, and the last words of a member that is not, else of the first."""
+        there = ", ".join(
+            f"{member.name} on port {member.port} {'runs' if member.running else 'does not run'}"
+            for member in self.members
+        )
+        silent = next((member for member in self.members if not member.running), self.members[0])
+        # Every look at a member writes a line about its connection; they tell nothing.
+        lines = [line for line in silent.tail(2000).splitlines() if '"NETWORK"' not in line]
+        told = "\n".join(lines[-20:])
+        return f"no primary yet ({there}); a member's log ends:\n{told}"
 
     def _elected(self) -> MongoMember | None:
         # One that has just come back from a pause may still think it is: the last election wins.
