@@ -168,6 +168,22 @@ async def test_a_bad_argument_is_named_and_nothing_is_sent(commands: Commands) -
     assert await commands.execute("GET", "k") is None
 
 
+async def test_an_integer_of_more_digits_than_python_writes_is_named(commands: Commands) -> None:
+    # hiredis crashes the process over it, so it must never get that far.
+    huge = 10**5000
+    with pytest.raises(ConfigurationError, match=r"SET argument 2: .*digits"):
+        await commands.execute("SET", "k", huge)
+    with pytest.raises(ConfigurationError, match=r"SET argument 2: .*digits"):
+        await commands.execute_many([("SET", "k", -huge)])
+    await commands.execute("SET", "k", 10**4299)
+    assert await commands.execute("GET", "k") == b"1" + b"0" * 4299
+
+
+async def test_a_command_in_a_list_is_refused_by_its_name(commands: Commands) -> None:
+    with pytest.raises(ConfigurationError, match="command name: expected str or bytes"):
+        await commands.execute(["GET", "k"])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("command", [(), "GET", b"GET", (7, "k"), (None,), ("GET k",)], ids=repr)
 async def test_what_is_no_command_is_refused(commands: Commands, command: Any) -> None:
     with pytest.raises(ConfigurationError, match="command"):

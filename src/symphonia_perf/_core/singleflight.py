@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from symphonia_perf.errors import SymphoniaError
 
@@ -20,17 +21,28 @@ class Flight:
     Attributes:
         superseded: what it loads was changed meanwhile: its callers get the result, nobody else.
         committing: set by the run before it publishes its result; from then on `supersede` waits.
+        waits_for: the flight whose result the run itself waits for now.
     """
 
-    __slots__ = ("committing", "superseded")
+    __slots__ = ("committing", "superseded", "waits_for")
 
     def __init__(self) -> None:
         self.superseded = False
         self.committing = False
+        self.waits_for: Flight | None = None
+
+    def lands_after(self, other: "Flight | None") -> bool:
+        """Whether it waits for `other`, through however many flights in between, or is it."""
+        flight: Flight | None = self
+        while flight is not None and flight is not other:
+            flight = flight.waits_for
+        return flight is not None
 
 
 # The flights that the running code is part of: one that waits for itself would never land.
 _ancestors: ContextVar[tuple[Flight, ...]] = ContextVar("_ancestors", default=())
+# Whose task a flight is. A task that a run started has its context, but need not hold it up.
+_flying: WeakKeyDictionary[asyncio.Task[Any], Flight] = WeakKeyDictionary()
 
 
 class _Look:
@@ -49,12 +61,10 @@ class _Run(Generic[T]):
     def __init__(self, name: str, load: Callable[[Flight], Awaitable[T]]) -> None:
         self.flight = Flight()
         self.traceback: TracebackType | None = None
-        self.task = asyncio.get_running_loop().create_task(self._fly(load), name=name)
+        # Not a method: the traceback of an error would lead back to its own task.
+        self.task = asyncio.get_running_loop().create_task(_fly(self.flight, load), name=name)
+        _flying[self.task] = self.flight
         self.task.add_done_callback(self._landed)
-
-    async def _fly(self, load: Callable[[Flight], Awaitable[T]]) -> T:
-        _ancestors.set((*_ancestors.get(), self.flight))
-        return await load(self.flight)
 
     def _landed(self, task: asyncio.Task[T]) -> None:
         # Reading the error also keeps asyncio from reporting it when all callers were cancelled.
@@ -75,6 +85,13 @@ class _Run(Generic[T]):
             # Else a thousand callers would each lengthen the one traceback by their frames.
             error.__traceback__ = self.traceback
             raise
+        finally:
+            del self  # else the error would hold itself, and what its load held, by this frame
+
+
+async def _fly(flight: Flight, load: Callable[[Flight], Awaitable[T]]) -> T:
+    _ancestors.set((*_ancestors.get(), flight))
+    return await load(flight)
 
 
 class SingleFlight(Generic[T]):
@@ -103,12 +120,21 @@ class SingleFlight(Generic[T]):
         Raises:
             SymphoniaError: the run waits for itself, or it was cancelled before it had a result.
         """
+        task = asyncio.current_task()
+        mine = _flying.get(task) if task is not None else None
         run = self._runs.get(key)
         if run is None:
             run = self._start(key, load)
-        elif run.flight in _ancestors.get():
+        elif run.flight in _ancestors.get() or (mine and run.flight.lands_after(mine)):
             raise SymphoniaError(f"the load of {key!r} asks for {key!r}: it would wait for itself")
-        return await run.result()
+        if mine is not None:
+            mine.waits_for = run.flight
+        try:
+            return await run.result()
+        finally:
+            if mine is not None:
+                mine.waits_for = None
+            del run  # as in result()
 
     async def look(self, key: str, read: Callable[[str], Awaitable[R]]) -> tuple[R, bool]:
         """What `read(key)` returns, and whether a run for `key` landed meanwhile.

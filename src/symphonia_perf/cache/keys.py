@@ -69,7 +69,10 @@ def _text(value: object) -> str:
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
-        return int.__repr__(value)
+        try:
+            return int.__repr__(value)
+        except ValueError as error:  # more digits than Python writes
+            raise ConfigurationError(f"an int that cannot be part of a key: {error}") from error
     if isinstance(value, date):  # a datetime is one too
         return value.isoformat()
     # NaN is not equal to itself, so nothing stored under it could be asked for again.

@@ -113,7 +113,11 @@ class Cache:
             NotOpen, WrongLoop: used outside `async with`, or elsewhere.
         """
         self._binding.check()
-        return self._store.peek(self._start + key)
+        try:
+            full = self._start + key
+        except TypeError:
+            full = self._full(key)  # names what is no text
+        return self._store.peek(full)
 
     async def get(self, key: str, default: Any = None) -> Any:
         """The value under `key`, or `default` when there is none.
@@ -148,7 +152,10 @@ class Cache:
         """
         value: T
         self._binding.check()
-        full = self._start + key
+        try:
+            full = self._start + key
+        except TypeError:
+            full = self._full(key)  # names what is no text
         entry = self._store.peek(full)  # not self.peek: this is the path where a call is felt
         if entry is not None:
             value = entry.value

@@ -38,6 +38,8 @@ class MemoryCacheStore:
     cost about as much to read as the same value from msgpack. `copy=False` hands one object to
     all: many times faster, for values that nobody changes.
 
+    It is for one thread: caches on other threads' event loops need stores of their own.
+
     ```python
     from symphonia_perf.cache import Cache, MemoryCacheStore
 

@@ -15,6 +15,8 @@ __all__ = ["RedisCacheStore"]
 # form makes an entry unreadable for older processes, which then see a miss.
 _HEAD = struct.Struct(">Bd")
 _FORM = 1
+# Redis counts milliseconds in 64 bits, and refuses what does not fit: nobody waits for a century.
+_LONGEST = 100 * 365 * 86_400.0
 
 
 class RedisCacheStore:
@@ -67,7 +69,7 @@ class RedisCacheStore:
         """
         await self._commands.execute_many(
             [
-                ("SET", key, self._encode(entry), "PX", max(1, round(entry.ttl * 1000)))
+                ("SET", key, self._encode(entry), "PX", _milliseconds(entry.ttl))
                 for key, entry in entries.items()
             ]
         )
@@ -85,3 +87,7 @@ class RedisCacheStore:
             raise CorruptEntry("not an entry of this version", store="redis", operation="MGET")
         _, ttl = _HEAD.unpack_from(data)
         return Entry(value=self._codec.decode(data[_HEAD.size :]), ttl=ttl)
+
+
+def _milliseconds(ttl: float) -> int:
+    return max(1, round(min(ttl, _LONGEST) * 1000))

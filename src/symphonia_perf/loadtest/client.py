@@ -72,6 +72,8 @@ class HttpClient:
                 allow_redirects=False,
                 timeout=None,  # the runner's own covers the wait before sending too
             ) as response:
+                if response.status < 100:  # RFC 9110 section 15; aiohttp takes any three digits
+                    raise ConnectionError(f"{request.name}: status {response.status}")
                 size = 0
                 async for chunk in response.content.iter_any():
                     size += len(chunk)

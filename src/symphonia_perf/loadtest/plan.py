@@ -59,6 +59,7 @@ class Request:
             )
         if not _TOKEN.fullmatch(self.method):
             raise ConfigurationError(f"method={self.method!r}: expected a word such as GET")
+        object.__setattr__(self, "headers", tuple(map(tuple, self.headers)))
         for name, value in self.headers:
             if not _TOKEN.fullmatch(name) or re.search(r"[\r\n\0]", value):
                 raise ConfigurationError(
@@ -105,13 +106,14 @@ class Plan:
 
     def __post_init__(self) -> None:
         """Check every field."""
-        url = urlsplit(self.base_url)
-        if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
+        if not _is_base(self.base_url):
             raise ConfigurationError(
                 f"base_url={self.base_url!r}: expected http://host:port or https://host:port"
             )
-        if not self.requests:
-            raise ConfigurationError("requests=(): expected at least one Request")
+        if not self.requests or any(not isinstance(each, Request) for each in self.requests):
+            raise ConfigurationError(
+                f"requests={self.requests!r:.100}: expected a tuple of at least one Request"
+            )
         _positive(self.rate, option="rate")
         for option in ("duration", "warmup", "timeout"):
             value = seconds(getattr(self, option), option=option, zero=option == "warmup")
@@ -151,11 +153,23 @@ class Plan:
             data: dict[str, Any] = json.loads(text)
             requests = tuple(_request(item) for item in data.pop("requests"))
             return cls(**data, requests=requests)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             if isinstance(error, ConfigurationError):
                 raise
             known = ", ".join(item.name for item in fields(cls))
             raise ConfigurationError(f"not a plan ({error}): expected JSON with {known}") from error
+
+
+def _is_base(text: object) -> bool:
+    if not isinstance(text, str):
+        return False
+    try:
+        url = urlsplit(text)
+        reachable = bool(url.hostname) and url.port != 0  # reading the port checks it
+    except ValueError:
+        return False
+    unsafe = url.query or url.fragment or _UNSAFE.search(text)
+    return url.scheme in {"http", "https"} and reachable and not unsafe
 
 
 def _request(data: dict[str, Any]) -> Request:

@@ -55,7 +55,7 @@ def percentile(ordered: Sequence[float], p: float) -> float:
     if not ordered:
         return math.nan
     # In floats, 99.9 / 100 * 1000 is more than 999 and would pick the next rank.
-    return ordered[math.ceil(Fraction(repr(p)) * len(ordered) / 100) - 1]
+    return ordered[math.ceil(Fraction(str(p)) * len(ordered) / 100) - 1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,9 @@ class Result:
     names: tuple[str, ...]  # the kinds of request
     kinds: "array[int]"  # index into names
     latencies: "array[float]"  # seconds from due to complete, by the rule above
-    lags: "array[float]"  # seconds from due to handed over to the client, or dropped
+    # Seconds from due to handed over to the client, or dropped; or for how long the generator stood
+    # still while it waited for the answer, if that was longer.
+    lags: "array[float]"
     outcomes: "array[int]"  # HTTP status, or a Failure
     sizes: "array[int]"  # bytes of the body, as sent on the wire
     elapsed: float  # seconds from the start of measuring to the last answer
@@ -233,7 +235,8 @@ class Result:
             data: dict[str, Any] = json.loads(text)
             columns = {name: array(code, data[name]) for name, code in _CODES.items()}
             names, elapsed = tuple(map(str, data["names"])), float(data["elapsed"])
-        except (KeyError, OverflowError, TypeError, ValueError) as error:
+            _check(names, columns)
+        except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
             known = ", ".join(("names", "elapsed", *_CODES))
             raise ConfigurationError(f"not a result ({error}): expected {known}") from error
         return cls(names=names, elapsed=elapsed, **columns)
@@ -244,6 +247,15 @@ _CODES = {"kinds": "H", "latencies": "d", "lags": "d", "outcomes": "H", "sizes":
 
 def _columns(result: Result) -> Mapping[str, "array[Any]"]:
     return {name: getattr(result, name) for name in _CODES}
+
+
+def _check(names: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> None:
+    if len({len(values) for values in columns.values()}) > 1:
+        raise ValueError("columns of different lengths")
+    if max(columns["kinds"], default=-1) >= len(names):
+        raise ValueError("a kind without a name")
+    for outcome in set(columns["outcomes"]):
+        _label(outcome)
 
 
 def failed(outcome: int) -> bool:

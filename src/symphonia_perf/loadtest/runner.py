@@ -8,7 +8,7 @@ from time import monotonic
 
 from symphonia_perf._core.lazy import missing_extra
 from symphonia_perf.loadtest.plan import Arrivals, Plan, Request, arrivals
-from symphonia_perf.loadtest.result import Failure, Result, failed
+from symphonia_perf.loadtest.result import LAG_MAX, Failure, Result, failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ Progress = Callable[[int, int, int], None]
 """Told now and then how many requests were sent, how many are done, how many there will be."""
 
 PROGRESS_INTERVAL = 0.2
+WATCH_INTERVAL = 0.02  # seconds between two looks at whether the loop still turns
 
 
 async def run(
@@ -105,15 +106,18 @@ class _Run:
         self._sizes = array("Q", bytes(8 * total))
         self._sent = self._done = 0
         self._start = self._last = 0.0
+        self._stalls: list[tuple[float, float]] = []  # from and until, as `due` counts
 
     async def measure(self, progress: Progress | None) -> Result:
         try:
-            # A group each, so that the reporter ends when the last answer is in.
+            # A group each, so that the others end when the last answer is in.
             async with asyncio.TaskGroup() as outer:
-                reporter = outer.create_task(self._report(progress))
+                others = [outer.create_task(self._report(progress))]
+                others.append(outer.create_task(self._watch()))
                 async with asyncio.TaskGroup() as group:
                     await self._dispatch(group)
-                reporter.cancel()
+                for other in others:
+                    other.cancel()
         except ExceptionGroup as failed:
             raise _first(failed) from None
         self._tell(progress)
@@ -162,12 +166,32 @@ class _Run:
             self._tell(progress)
             await asyncio.sleep(PROGRESS_INTERVAL)
 
+    async def _watch(self) -> None:
+        """Note when the loop stood still: what was answered meanwhile was noticed late.
+
+        Lags alone tell of it only where a request was due meanwhile.
+        """
+        while True:
+            expected = monotonic() + WATCH_INTERVAL
+            await asyncio.sleep(WATCH_INTERVAL)
+            now = monotonic()
+            if now - expected > LAG_MAX:
+                self._stalls.append((expected - self._start, now - self._start))
+
+    def _count_stalls(self) -> None:
+        """Put each stall into the lags of the requests that were under way."""
+        for row, due in enumerate(self._schedule.due):
+            done = due + self._latencies[row]
+            for since, until in self._stalls:
+                self._lags[row] = max(self._lags[row], min(until, done) - max(since, due))
+
     def _tell(self, progress: Progress | None) -> None:
         if progress is not None:
             progress(self._sent, self._done, len(self._schedule.due))
 
     def _result(self) -> Result:
         """The rows that were due after the warm-up."""
+        self._count_stalls()
         plan = self._plan
         measured = slice(bisect_left(self._schedule.due, plan.warmup), None)
         index = {name: number for number, name in enumerate(plan.names)}

@@ -142,7 +142,10 @@ def _uncommon(command: str, position: int, argument: object) -> bytes:
     if isinstance(argument, float):
         return float.__repr__(argument).encode()
     if isinstance(argument, int) and not isinstance(argument, bool):
-        return b"%d" % argument
+        try:
+            return b"%d" % argument
+        except ValueError as error:  # sys.set_int_max_str_digits
+            raise ConfigurationError(f"{command} argument {position}: {error}") from error
     if isinstance(argument, str):
         return _text(command, position, str.__str__(argument))
     if isinstance(argument, bytes):

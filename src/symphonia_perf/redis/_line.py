@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from symphonia_perf.errors import StoreError, StoreTimeout
-from symphonia_perf.redis.connection import Connection, Slot, fail
+from symphonia_perf.redis.connection import Connection, Many, Slot, fail
 
 __all__ = ["Line"]
 
@@ -22,7 +22,7 @@ class Line:
     """Packed commands that wait to be sent, each within its deadline.
 
     All wait equally long, so the first in line is the first whose time is up, and one timer is
-    enough. Those with a deadline of their own are ended by their own timer.
+    enough. Those with a deadline of their own are ended by their own timer, and keep their place.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, deadline: float) -> None:
@@ -37,6 +37,8 @@ class Line:
     def join(self, packed: bytes, slot: Slot, count: int) -> None:
         """Wait to be sent."""
         expires = self._loop.time() + self._deadline
+        if isinstance(slot, Many):
+            slot.in_line = True
         self._waiting.append(_Waiting(expires, packed, slot, count))
         if self._timer is None:
             self._timer = self._loop.call_at(expires, self._expire)
@@ -49,9 +51,11 @@ class Line:
             if not slot.done():
                 if not connection.has_room():
                     return
+                if isinstance(slot, Many):
+                    slot.in_line = False
                 connection.submit(packed, slot, count)
-                # The connection counts from now on; what was waited already counts as well.
-                self._loop.call_at(expires, _end_late, slot, self._deadline)
+                if not _own_deadline(slot):
+                    self._end_at(expires, slot)
             waiting.popleft()
 
     def fail_all(self, error: Callable[[], StoreError]) -> None:
@@ -65,16 +69,28 @@ class Line:
             self._timer.cancel()
             self._timer = None
 
+    def _end_at(self, expires: float, slot: Slot) -> None:
+        """The connection counts from now on; what was waited already counts as well."""
+        late = StoreTimeout(f"no reply; it may have been executed (deadline {self._deadline:g} s)")
+        timer = self._loop.call_at(expires, fail, slot, late)
+        # Else the result of every command that ever waited would be kept for a deadline's length.
+        future = slot.future if isinstance(slot, Many) else slot
+        future.add_done_callback(lambda _: timer.cancel())
+
     def _expire(self) -> None:
-        self._timer = None
-        now = self._loop.time()
-        while self._waiting and (self._waiting[0].expires <= now or self._waiting[0].slot.done()):
-            slot = self._waiting.popleft().slot
-            fail(slot, StoreTimeout(f"it was not sent (deadline {self._deadline:g} s)"))
-        if self._waiting:
-            self._timer = self._loop.call_at(self._waiting[0].expires, self._expire)
+        now, waiting = self._loop.time(), self._waiting
+        patient: list[_Waiting] = []
+        while waiting and (waiting[0].expires <= now or waiting[0].slot.done()):
+            first = waiting.popleft()
+            if _own_deadline(first.slot) and not first.slot.done():
+                patient.append(first)
+            else:
+                late = StoreTimeout(f"it was not sent (deadline {self._deadline:g} s)")
+                fail(first.slot, late)
+        following = waiting[0].expires if waiting else now + self._deadline
+        waiting.extendleft(reversed(patient))
+        self._timer = self._loop.call_at(following, self._expire) if waiting else None
 
 
-def _end_late(slot: Slot, deadline: float) -> None:
-    if not slot.done():
-        fail(slot, StoreTimeout(f"no reply; it may have been executed (deadline {deadline:g} s)"))
+def _own_deadline(slot: Slot) -> bool:
+    return isinstance(slot, Many) and slot.own_deadline

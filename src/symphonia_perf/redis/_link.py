@@ -10,7 +10,7 @@ from tenacity import RetryCallState, Retrying, wait_incrementing, wait_random
 
 from symphonia_perf._core.durations import seconds
 from symphonia_perf._core.events import Observer, emit
-from symphonia_perf.errors import CommandError, StoreError, StoreUnavailable
+from symphonia_perf.errors import CommandError, ConfigurationError, StoreError, StoreUnavailable
 from symphonia_perf.redis._handshake import greeting, plain_greeting, refusal, wants_plain
 from symphonia_perf.redis.connection import Connection, Many, pack_words
 from symphonia_perf.redis.events import ConnectionEvent
@@ -71,12 +71,15 @@ class Link:
     async def aclose(self) -> None:
         """Close the connection and stop trying."""
         task, self._task = self._task, None
+        connected, lost = self.connection is not None, self._lost
+        # Both at once, so that a caller who is cancelled while it waits leaves nothing open.
         if task is not None:
             task.cancel()
+        self.renew("the client was closed")
+        if task is not None:
             await asyncio.wait({task})
-        if self.connection is not None:
-            self.connection.abort("the client was closed")
-            await self._lost.wait()
+        if connected:
+            await lost.wait()
         if task is not None and not task.cancelled():
             task.result()  # a fault of ours must not pass unseen
 
@@ -98,9 +101,9 @@ class Link:
                 await self._watch(self.connection)
             attempt += 1
             await asyncio.sleep(_pause(pause, attempt))
-            # The server may come back as it pleases: a refusal now (a changed password, say) is
-            # told to callers, and tried again.
-            with suppress(CommandError):
+            # The server may come back as it pleases: a refusal now (a changed password, say, or a
+            # certificate that is being replaced) is told to callers, and tried again.
+            with suppress(CommandError, ConfigurationError):
                 await self._attempt()
 
     async def _watch(self, connection: Connection) -> None:
@@ -127,7 +130,7 @@ class Link:
         try:
             async with asyncio.timeout(self._connect_timeout):
                 connection = await self._connect()
-        except CommandError as error:
+        except (CommandError, ConfigurationError) as error:
             self._unreachable(str(error))
             raise
         except (OSError, StoreError, TimeoutError) as error:

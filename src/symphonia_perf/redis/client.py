@@ -28,8 +28,11 @@ from symphonia_perf.typing import Seconds
 
 __all__ = ["RedisClient", "RedisStats", "connect"]
 
-# What hiredis packs exactly as we promise. Others (subclasses, numpy) take the slower way.
-_PLAIN = frozenset({str, bytes, int, float})
+# What hiredis packs exactly as we promise. Others (subclasses, numpy) take the slower way, and
+# integers a look: over one with more digits than Python writes (4,300), hiredis 3.5 crashes.
+_PLAIN = frozenset({str, bytes, float})
+_PLAIN_OR_INT = _PLAIN | {int}
+_LARGEST = 2**64
 # Known to be harmless on a shared connection: these need no second look at their name.
 _FREQUENT = frozenset(
     ("DEL", "EVALSHA", "EXISTS", "EXPIRE", "GET", "HGET", "HMGET", "HSET", "INCR", "MGET", "SET")
@@ -158,7 +161,12 @@ class RedisClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the connection; who still waits gets `StoreUnavailable`."""
+        """Close the connection; who still waits gets `StoreUnavailable`.
+
+        Raises:
+            NotOpen, WrongLoop: opened elsewhere, or not open.
+        """
+        self._binding.check()
         await self._close()
 
     async def _close(self) -> None:
@@ -166,9 +174,9 @@ class RedisClient:
         assert self._line is not None  # noqa: S101 - opened
         self._loop = None
         self._binding.close()
-        await self._link.aclose()
         self._line.fail_all(lambda: StoreUnavailable("the client was closed; it was not sent"))
         self._line.close()
+        await self._link.aclose()
 
     # The role
 
@@ -186,7 +194,8 @@ class RedisClient:
         loop = get_running_loop()
         if loop is not self._loop:
             self._binding.check()
-        if args and args[0] in _FREQUENT and _PLAIN.issuperset(map(type, args)):
+        plain = _PLAIN.issuperset(map(type, args)) or _is_plain(args)
+        if args and plain and args[0] in _FREQUENT:
             try:
                 packed = pack_words(args)
             except UnicodeEncodeError:
@@ -206,6 +215,8 @@ class RedisClient:
             reply = await future
         except (ServerRefusal, StoreError) as error:
             self._explain(error, args[0])
+        finally:
+            del future  # it holds the error, whose traceback holds this frame and the command
         return reply if type(reply) is not list else self._alone(reply, args[0])
 
     async def execute_many(
@@ -267,7 +278,8 @@ class RedisClient:
                 self._explain(many[1 + wrong[0]], commands[wrong[0]][0])
             self._explain(result, "EXEC")
         replies = [
-            told(reply, str(command[0])) for reply, command in zip(result, commands, strict=True)
+            told(reply, command_name(command[0], self._may_block))
+            for reply, command in zip(result, commands, strict=True)
         ]
         for reply in replies:
             if isinstance(reply, StoreError):
@@ -310,7 +322,7 @@ class RedisClient:
         return loop
 
     def _pack(self, args: Sequence[Argument]) -> bytes:
-        if args and type(args) is not str and _PLAIN.issuperset(map(type, args)):
+        if args and type(args) is not str and _is_plain(args):
             # Cached by name; it is what refuses commands that a shared connection cannot take.
             name = command_name(args[0], self._may_block)
             if name not in BY_ARGUMENTS:
@@ -350,6 +362,8 @@ class RedisClient:
             return await future
         except StoreError as error:
             self._explain(error, name)
+        finally:
+            del future  # as above
 
     async def _own_deadline(
         self,
@@ -366,12 +380,7 @@ class RedisClient:
             raise StoreTimeout(message, store="redis", operation=operation)
         future: asyncio.Future[list[Any]] = loop.create_future()
         slot = Many(future, count, own_deadline=True)
-        timer = loop.call_later(
-            limit,
-            fail,
-            slot,
-            StoreTimeout(f"no reply; it may have been executed (deadline {limit:g} s)"),
-        )
+        timer = loop.call_later(limit, _end, slot, limit)
         try:
             self._send(packed, slot, count)
             return await future
@@ -379,6 +388,7 @@ class RedisClient:
             self._explain(error, name)
         finally:
             timer.cancel()
+            del future, slot  # as above
 
     def _alone(self, reply: Reply, name: Argument) -> Reply:
         if isinstance(reply, ServerRefusal):
@@ -413,6 +423,18 @@ class RedisClient:
             connection.roomy = connection.has_room() and not line
         elif link.away:
             line.fail_all(lambda: StoreUnavailable(f"{link.away}; it was not sent"))
+
+
+def _end(slot: Many, limit: float) -> None:
+    what = "it was not sent" if slot.in_line else "no reply; it may have been executed"
+    fail(slot, StoreTimeout(f"{what} (deadline {limit:g} s)"))
+
+
+def _is_plain(args: Sequence[Argument]) -> bool:
+    for argument in args:
+        if type(argument) is int and not -_LARGEST < argument < _LARGEST:
+            return False
+    return _PLAIN_OR_INT.issuperset(map(type, args))
 
 
 _MULTI = pack_words(("MULTI",))

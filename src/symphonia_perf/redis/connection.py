@@ -31,13 +31,14 @@ pack_words: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # ty
 class Many:
     """The replies of several commands in a row, as one result."""
 
-    __slots__ = ("_left", "_replies", "future", "own_deadline")
+    __slots__ = ("_left", "_replies", "future", "in_line", "own_deadline")
 
     def __init__(
         self, future: "asyncio.Future[list[Any]]", count: int, *, own_deadline: bool
     ) -> None:
         self.future = future
         self.own_deadline = own_deadline  # somebody else watches the time
+        self.in_line = False  # not sent yet, for want of a connection or of room on it
         self._left = count
         self._replies: list[Any] = []
 
@@ -111,6 +112,7 @@ class Connection(asyncio.Protocol):
         self._flushing = False
         self._eager = True  # the last write was one caller's: a lone caller need not wait
         self._sent = self._answered = self._expired = 0  # commands, counted from the start
+        self._unfinished = 0  # bytes of the reply that is not complete yet
         # (commands sent so far, bytes, when their time is up) of each write not yet answered
         self._marks: deque[tuple[int, int, float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -185,11 +187,13 @@ class Connection(asyncio.Protocol):
         self.heard_at = self._loop.time()
         pending, gets = self._pending, self._reader.gets
         before = len(pending)
+        self._unfinished += len(data)
         try:
             self._reader.feed(data)
             while (reply := gets()) is not _NOT_YET:
                 kind = type(reply)
                 if kind is hiredis.PushNotification:
+                    self._unfinished = self._reader.len()
                     self._on_push(reply)
                     continue
                 slot = pending.popleft()
@@ -205,7 +209,10 @@ class Connection(asyncio.Protocol):
             return
         finally:
             self._answered += before - len(pending)
-        if self._reader.len() > self._max_reply:
+        if before != len(pending):
+            self._unfinished = self._reader.len()
+        # Not the reader's length alone: it lets go of the elements of a list as they come.
+        if self._unfinished > self._max_reply:
             self.abort(f"a reply of more than {self._max_reply} bytes (max_reply)")
             return
         marks, answered = self._marks, self._answered

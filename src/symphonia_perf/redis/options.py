@@ -101,10 +101,10 @@ class RedisOptions:
     @property
     def credentials(self) -> tuple[str, str] | None:
         """User and password, or None; without a user it is `default`."""
-        password = self._parsed.get("password")
-        if password is None:
+        user, password = self._parsed.get("username"), self._parsed.get("password")
+        if not user and password is None:
             return None
-        return self._parsed.get("username") or "default", password
+        return user or "default", password or ""  # a user may need no password
 
     def tls(self) -> ssl.SSLContext | None:
         """A new TLS context as redis-py makes it from the URL, or None.
@@ -135,6 +135,15 @@ def _parse(url: object) -> dict[str, Any]:
         parsed: dict[str, Any] = dict(parse_url(f"{known}://{rest}"))
     except (ValueError, TypeError) as error:
         raise ConfigurationError(f"url: {wanted}; {_first_line(error)}") from error
+    host = parsed.get("host", "")
+    try:
+        host.encode("idna")  # what the resolver does with it
+    except UnicodeError as error:
+        raise ConfigurationError(
+            f"url with the host {host!r:.100}: {_first_line(error)}"
+        ) from error
+    if "\0" in rest:
+        raise ConfigurationError("url with a NUL character")
     if parsed.get("decode_responses"):
         raise ConfigurationError("url with decode_responses: replies are bytes; leave it out")
     if parsed.get("protocol", 3) not in {2, 3}:

@@ -41,10 +41,14 @@ class LuaScript:
     def __init__(self, commands: Commands, lua: str) -> None:
         if type(lua) is not str or not lua.strip():
             raise ConfigurationError(f"script {lua!r:.100}: expected the source of a Lua script")
+        try:
+            source = lua.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigurationError(f"script: not UTF-8: {error}") from error
         self._commands = commands
         self._lua = lua
         # Redis itself names scripts by SHA-1; nothing here depends on its strength.
-        self.sha = hashlib.sha1(lua.encode(), usedforsecurity=False).hexdigest()
+        self.sha = hashlib.sha1(source, usedforsecurity=False).hexdigest()
 
     async def __call__(
         self,
@@ -59,7 +63,13 @@ class LuaScript:
             StoreTimeout: no answer within the deadline, which covers both attempts.
             StoreUnavailable: no connection, or it broke.
             CommandError: the script failed.
+            ConfigurationError: `keys` or `args` is a text, or holds what cannot be sent.
         """
+        for name, words in (("keys", keys), ("args", args)):
+            if isinstance(words, str | bytes):  # it would pass as a sequence of its letters
+                raise ConfigurationError(
+                    f"{name}={words!r:.100}: expected a list, as in [{words!r:.100}]"
+                )
         started = monotonic()
         try:
             return await self._commands.execute(

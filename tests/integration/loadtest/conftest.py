@@ -13,7 +13,7 @@ import asyncio
 
 HEAD = b"HTTP/1.1 %s\\r\\ncontent-length: %d\\r\\n\\r\\n"
 
-STATUS = {"/ok": "200 OK", "/broken": "500 Internal Server Error"}
+STATUS = {"/ok": "200 OK", "/broken": "500 Internal Server Error", "/zero": "000 Nothing"}
 
 async def serve(reader, writer):
     while head := await reader.readuntil(b"\\r\\n\\r\\n"):

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 
 async def test_statuses_and_bytes_are_counted_by_kind(service: "Service") -> None:
-    result = await measure(service.plan("/ok", "/broken", "/garbage"))
+    result = await measure(service.plan("/ok", "/broken", "/garbage", "/zero"))
     ok, broken = result.only("GET /ok"), result.only("GET /broken")
     assert ok.statuses == {200: len(ok)}
     assert ok.bytes_received == 2048 * len(ok) > 0
     assert broken.errors == {"HTTP 500": len(broken)}
     garbage = result.only("GET /garbage")
     assert garbage.errors == {"disconnected": len(garbage)}
+    zero = result.only("GET /zero")  # three digits, and no status of HTTP
+    assert zero.errors == {"disconnected": len(zero)}
 
 
 async def test_a_request_is_sent_as_it_was_said_and_nothing_more(service: "Service") -> None:

@@ -1,10 +1,12 @@
 """The native client against a real server: kills, freezes, cancels, refusals, two loops, a fork."""
 
 import asyncio
+import gc
 import os
 import random
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -103,6 +105,8 @@ async def test_a_transaction_is_executed_whole(redis: RedisClient) -> None:
     with pytest.raises(CommandError) as executed:
         await redis.transaction([("SET", "a", 3), ("LPUSH", "a", "x")])
     assert executed.value.code == "WRONGTYPE"
+    with pytest.raises(CommandError, match=r"^LPUSH: WRONGTYPE"):
+        await redis.transaction([(b"lpush", "a", "x")])
     assert await redis.execute("GET", "a") == b"3"
 
 
@@ -239,6 +243,61 @@ async def test_a_line_that_is_full_says_so(server: RedisServer) -> None:
             await client.execute("GET", "k")
         server.resume()
         assert await asyncio.gather(*waiting) == [None] * 5
+
+
+async def test_a_caller_in_line_keeps_a_deadline_of_its_own(server: RedisServer) -> None:
+    async with connect(server.url, deadline=0.1, max_in_flight=1) as client:
+        server.pause()
+        first = asyncio.create_task(client.execute("GET", "k", deadline=10.0))
+        await until(lambda: client.stats().in_flight == 1)
+        patient = [
+            asyncio.create_task(client.execute("RPUSH", "line", 1, deadline=10.0)),
+            asyncio.create_task(client.execute_many([("RPUSH", "line", 2)], deadline=10.0)),
+        ]
+        for late in (None, 0.05, 0.3):  # of the client, and of its own: shorter and longer
+            with pytest.raises(StoreTimeout, match="it was not sent"):
+                await client.execute("RPUSH", "line", 9, deadline=late)
+        await until(lambda: client.stats().waiting == 2)
+        server.resume()
+        assert await first is None
+        assert await asyncio.gather(*patient) == [1, [2]]
+        assert await client.execute("LRANGE", "line", 0, -1) == [b"1", b"2"]
+
+
+async def test_what_waited_in_line_leaves_nothing_behind(redis_url: str) -> None:
+    loop = asyncio.get_running_loop()
+    scheduled = loop._scheduled  # type: ignore[attr-defined]  # where timers are
+    async with connect(redis_url, deadline=3600.0, max_in_flight=1) as client:
+        await asyncio.gather(*(client.execute("PING") for _ in range(500)))
+        assert len([timer for timer in scheduled if not timer.cancelled()]) < 10
+
+
+async def test_a_failure_keeps_no_command_until_a_collection(server: RedisServer) -> None:
+    class Value(str):
+        """A text that can be watched."""
+
+        __slots__ = ("__weakref__",)
+
+    async with connect(server.url, deadline=0.02) as client:
+        server.pause()
+        gc.disable()
+        try:
+            watched = []
+            for deadline in (None, 0.02):
+                value = Value("x")
+                watched.append(weakref.ref(value))
+                with pytest.raises(StoreTimeout):
+                    await client.execute("SET", "k", value, deadline=deadline)
+                value = Value("y")
+                watched.append(weakref.ref(value))
+                with pytest.raises(StoreTimeout):
+                    await client.execute_many([("SET", "k", value)], deadline=deadline)
+            del value
+            server.resume()  # a late reply lets go of its place, and with it of the error
+            await until(lambda: client.stats().in_flight == 0)
+            assert [one() for one in watched] == [None] * 4
+        finally:
+            gc.enable()
 
 
 async def test_callers_in_line_are_served_in_order(redis_url: str) -> None:
@@ -392,6 +451,22 @@ async def test_a_reply_beyond_the_bound_is_refused_and_the_client_goes_on(redis_
         await answers(client)
 
 
+async def test_a_list_beyond_the_bound_is_refused_too(redis_url: str) -> None:
+    async with connect(redis_url, deadline=5.0, max_reply=100_000) as client:
+        await client.execute_many([("RPUSH", "list", *range(1000)) for _ in range(100)])
+        with pytest.raises(StoreUnavailable, match="max_reply"):
+            await client.execute("LRANGE", "list", 0, -1)
+        await answers(client)
+
+
+async def test_a_user_without_a_password_is_not_the_default_user(redis_url: str) -> None:
+    async with connect(redis_url) as admin:
+        await admin.execute("ACL", "SETUSER", "reader", "on", "nopass", "+@all", "~*")
+        async with connect(redis_url.replace("//", "//reader@")) as client:
+            assert await client.execute("ACL", "WHOAMI") == b"reader"
+        await admin.execute("ACL", "DELUSER", "reader")
+
+
 async def test_a_changed_password_is_told_and_tried_again(server: RedisServer) -> None:
     async with connect(server.url, deadline=1.0) as client:
         mine = await client.execute("CLIENT", "ID")
@@ -487,6 +562,15 @@ async def test_another_loop_is_refused(redis_url: str) -> None:
         assert isinstance(caught[0], WrongLoop)
 
 
+async def test_another_loop_cannot_close_it(redis_url: str) -> None:
+    async with connect(redis_url) as client:
+        with pytest.raises(WrongLoop):
+            await asyncio.to_thread(asyncio.run, client.__aexit__(None, None, None))
+        assert await client.execute("PING") == b"PONG"
+    with pytest.raises(NotOpen):
+        await client.__aexit__(None, None, None)
+
+
 async def test_a_forked_child_is_refused(redis_url: str) -> None:
     async with connect(redis_url) as client:
         reading, writing = os.pipe()
@@ -514,6 +598,27 @@ async def test_closing_ends_the_wait_of_everybody(server: RedisServer) -> None:
         await until(lambda: client.stats().waiting == 2)
     found = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(error) for error in found] == [StoreUnavailable] * 3
+    server.resume()
+
+
+@pytest.mark.parametrize("turns", range(1, 5))
+async def test_closing_that_is_cancelled_leaves_nothing_open(
+    server: RedisServer, turns: int
+) -> None:
+    client = connect(server.url, deadline=30.0, max_in_flight=1)
+    await client.__aenter__()
+    server.pause()
+    waiting = [asyncio.create_task(client.execute("GET", "k")) for _ in range(3)]
+    await until(lambda: client.stats().waiting == 2)
+    closing = asyncio.create_task(client.__aexit__(None, None, None))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    closing.cancel()
+    async with asyncio.timeout(5):
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.wait({closing})
+    assert [type(error) for error in found] == [StoreUnavailable] * 3
+    assert not client.stats().connected
     server.resume()
 
 

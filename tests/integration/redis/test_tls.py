@@ -91,3 +91,25 @@ async def test_the_name_must_match(tls_port: int, certificate: Path) -> None:
     async with connect(url, deadline=5.0) as client:
         with pytest.raises(StoreUnavailable, match=r"mismatch|doesn't match|not valid for"):
             await client.execute("PING")
+
+
+async def test_a_certificate_that_is_being_replaced_is_waited_for(
+    tls_port: int, certificate: Path, tmp_path: Path, server: RedisServer
+) -> None:
+    trusted = tmp_path / "trusted.pem"
+    shutil.copy(certificate, trusted)
+    url = f"rediss://localhost:{tls_port}/0?ssl_ca_certs={trusted}"
+    async with connect(url, deadline=5.0, reconnect_step=0.01) as client:
+        trusted.write_text("half of a certificate")
+        server.ask("CLIENT", "KILL", "TYPE", "normal")
+        async with asyncio.timeout(10):
+            while True:
+                with pytest.raises(StoreUnavailable) as refused:
+                    await client.execute("PING")
+                if "TLS settings" in str(refused.value):
+                    break
+        shutil.copy(certificate, trusted)
+        async with asyncio.timeout(10):
+            while not client.stats().connected:  # noqa: ASYNC110 - what is waited for is elsewhere
+                await asyncio.sleep(0.01)
+        assert await client.execute("PING") == b"PONG"

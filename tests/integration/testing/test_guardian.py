@@ -225,3 +225,11 @@ def test_clean_up_gives_up_on_a_folder_that_cannot_be_removed(
     monkeypatch.setattr("shutil.rmtree", lambda _folder, **_options: None)
     clean_up([], tmp_path, patience=0.05)
     assert tmp_path.exists()
+
+
+def test_a_server_that_is_never_let_go_ends_quietly() -> None:
+    started = "server = redis_server()\nprint(server.__enter__().pid)"
+    program = f"from symphonia_perf.testing.servers import redis_server\n{started}"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert ended.stderr == b""
+    eventually(lambda: gone(int(ended.stdout)))

@@ -116,3 +116,7 @@ def test_sentinels_are_at_least_one() -> None:
     expected = pytest.raises(ConfigurationError, match="sentinels=0: expected 1 or more")
     with expected, redis_sentinel(sentinels=0):
         pass
+
+
+def test_a_key_that_is_not_there_is_the_empty_text(redis_server: RedisServer) -> None:
+    assert redis_server.ask("GET", "a key that was never set") == ""

@@ -210,3 +210,8 @@ def test_a_prefix_that_means_something_in_keys_is_refused(prefix: str) -> None:
 def test_a_version_is_an_int(version: int) -> None:
     with pytest.raises(ConfigurationError, match="version="):
         KeyScheme(version=version)
+
+
+def test_an_int_of_more_digits_than_python_writes_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"an int that cannot be part of a key: .*digits"):
+        encode(10**5000)

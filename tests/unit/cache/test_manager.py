@@ -415,7 +415,11 @@ def test_options_that_cannot_work_are_refused(options: dict[str, Any], message: 
 
 @pytest.mark.parametrize("key", ["", None, 5, b"k"], ids=repr)
 async def test_a_key_is_a_text(cache: Cache, key: Any) -> None:
-    for use in (cache.set(key, 1), cache.delete(key), cache.refresh(key, Loader())):
+    load = Loader()
+    for use in (
+        *(cache.set(key, 1), cache.delete(key), cache.refresh(key, load)),
+        *(cache.get(key), cache.get_or_load(key, load)),
+    ):
         with pytest.raises(ConfigurationError, match="expected a text such as 'plan:12345'"):
             await use
 

@@ -48,7 +48,9 @@ async def test_each_operation_is_one_round_trip(client: FakeAsyncRedis) -> None:
     assert recorder.trips == [["SET", "SET"], ["MGET"], ["MGET"] * 3, ["UNLINK"] * 2]
 
 
-@pytest.mark.parametrize(("ttl", "milliseconds"), [(60.0, 60_000), (1.4996, 1500), (1e-9, 1)])
+@pytest.mark.parametrize(
+    ("ttl", "milliseconds"), [(60.0, 60_000), (1.4996, 1500), (1e-9, 1), (1e306, 3_153_600_000_000)]
+)
 async def test_the_server_counts_the_time(ttl: float, milliseconds: int) -> None:
     sent: list[Any] = []
 

@@ -195,6 +195,73 @@ async def test_a_run_that_asks_for_itself_fails_at_once() -> None:
         await flights.run("outer", outer)
 
 
+async def test_runs_that_wait_for_one_another_fail_at_once() -> None:
+    flights, both = SingleFlight[int](), asyncio.Barrier(2)
+
+    async def one(_: Flight) -> int:
+        await both.wait()
+        return await flights.run("middle", middle)
+
+    async def middle(_: Flight) -> int:
+        return await flights.run("other", other)
+
+    async def other(_: Flight) -> int:
+        await both.wait()
+        return await flights.run("one", one)
+
+    async with asyncio.timeout(5):
+        found = await asyncio.gather(
+            flights.run("one", one), flights.run("other", other), return_exceptions=True
+        )
+    assert {type(error) for error in found} == {SymphoniaError}
+    assert len(flights) == 0
+
+
+async def test_a_task_that_a_run_does_not_wait_for_closes_no_circle() -> None:
+    flights, ask, go = SingleFlight[int](), asyncio.Event(), asyncio.Event()
+    left: list[asyncio.Task[int]] = []
+
+    async def one(_: Flight) -> int:
+        await ask.wait()
+        left.append(asyncio.create_task(flights.run("other", other)))
+        await go.wait()
+        return 1
+
+    async def other(_: Flight) -> int:
+        return 1 + await flights.run("one", one)
+
+    first = asyncio.create_task(flights.run("one", one))
+    await settle()
+    second = asyncio.create_task(flights.run("other", other))
+    for event in (ask, go):
+        await settle()
+        event.set()
+    assert await asyncio.gather(first, second) == [1, 2]
+    assert await left[0] == 2
+
+
+async def test_an_error_keeps_nothing_alive_once_it_is_forgotten() -> None:
+    class Held:
+        pass
+
+    held: list[weakref.ref[Held]] = []
+
+    async def fail_with_something(_: Flight) -> int:
+        something = Held()
+        held.append(weakref.ref(something))
+        raise LookupError
+
+    flights = SingleFlight[int]()
+    gc.disable()
+    try:
+        with pytest.raises(LookupError):
+            await flights.run("k", fail_with_something)
+        await settle()
+        assert held[0]() is None
+    finally:
+        gc.enable()
+
+
 async def test_a_task_left_by_a_run_keeps_no_result_alive_and_may_ask_again() -> None:
     class Result:
         pass

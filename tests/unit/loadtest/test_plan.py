@@ -17,6 +17,12 @@ def test_a_request_is_named_after_method_and_path() -> None:
     assert Request(path="/a", name="x").name == "x"
 
 
+def test_headers_may_be_a_list_and_a_request_is_a_value() -> None:
+    request = Request(path="/a", headers=[["a", "b"]])  # type: ignore[arg-type, list-item]
+    assert request == Request(path="/a", headers=(("a", "b"),))
+    assert hash(request) == hash(Request(path="/a", headers=(("a", "b"),)))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -46,7 +52,14 @@ def test_a_bad_request_is_refused(options: dict, message: str) -> None:
         ("base_url", "http://"),
         ("base_url", "http://host?x=1"),
         ("base_url", "http://host#x"),
+        ("base_url", "http://host:0"),
+        ("base_url", "http://host:99999"),
+        ("base_url", "http://host:port"),
+        ("base_url", "http://[::1"),
+        ("base_url", "http://host\n"),
+        ("base_url", None),
         ("requests", ()),
+        ("requests", ("/",)),
         ("rate", 0),
         ("rate", -1),
         ("rate", math.nan),
@@ -90,7 +103,15 @@ def test_json_gives_the_same_plan_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"requests": [{"body": "", "headers": []}]}', '{"requests": 1}']
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        '{"requests": [{"body": "", "headers": []}]}',
+        '{"requests": 1}',
+    ],
 )
 def test_json_that_is_no_plan_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="not a plan"):

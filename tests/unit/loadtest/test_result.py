@@ -1,3 +1,4 @@
+import json
 import math
 from array import array
 from dataclasses import replace
@@ -122,7 +123,16 @@ def test_json_gives_the_same_result_back() -> None:
     assert Result.from_json(found.to_json()) == found
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"kinds": [-1]}', '{"kinds": ["x"]}'])
+@pytest.mark.parametrize("text", ["", "{}", "[]", "[" * 100_000, '{"kinds": [-1]}'])
 def test_json_that_is_no_result_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="not a result"):
         Result.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"lags": []}, {"kinds": [0, 7]}, {"outcomes": [200, 50]}, {"sizes": ["x", "y"]}]
+)
+def test_json_with_rows_that_do_not_fit_is_refused(changed: dict) -> None:
+    data = json.loads(result([0.1, 0.2]).to_json())
+    with pytest.raises(ConfigurationError, match="not a result"):
+        Result.from_json(json.dumps(data | changed))

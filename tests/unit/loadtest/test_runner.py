@@ -171,6 +171,35 @@ async def test_a_blocked_loop_is_noticed() -> None:
         await run(PLAN, send=block)
 
 
+async def test_a_stall_that_only_answers_met_is_noticed_too() -> None:
+    """Nothing is due while the generator stands still, but answers are: they look slow."""
+    plan = replace(PLAN, rate=10, duration=0.3)
+    last = asyncio.Event()
+    sent = 0
+
+    async def answer_after_a_stall(_: Request) -> tuple[int, int]:
+        nonlocal sent
+        sent += 1
+        if sent == 3:
+            last.set()
+        await asyncio.sleep(0.3)
+        return 200, 0
+
+    async def stall() -> None:
+        await last.wait()
+        await asyncio.sleep(0.1)
+        time.sleep(0.5)  # noqa: ASYNC251 - the subject
+
+    stalling = asyncio.create_task(stall())
+    result = await measure(plan, send=answer_after_a_stall)
+    await stalling
+    assert max(result.latencies) > 0.4
+    assert 0.3 < result.lag_max < 0.6
+    assert all(latency >= lag for latency, lag in zip(result.latencies, result.lags, strict=True))
+    with pytest.raises(GeneratorLagged):
+        result.require_valid()
+
+
 async def test_latency_counts_from_the_due_time_not_from_sending() -> None:
     blocked = False
 

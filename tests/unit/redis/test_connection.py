@@ -183,6 +183,30 @@ async def test_a_reply_beyond_the_bound_ends_the_connection_before_it_is_here() 
         await future
 
 
+async def test_the_bound_counts_a_list_whole_though_its_elements_are_small() -> None:
+    rig = Rig(max_reply=5000)
+    future = rig.ask("LRANGE", "k", "0", "-1")
+    rig.connection.data_received(b"*100000\r\n")
+    for _ in range(20):
+        rig.connection.data_received(b":1\r\n" * 100)
+    assert rig.wire.aborted
+    rig.lose()
+    with pytest.raises(StoreUnavailable, match="max_reply"):
+        await future
+
+
+async def test_many_small_replies_and_pushes_are_no_large_one() -> None:
+    rig = Rig(max_reply=2000)
+    futures = [rig.ask() for _ in range(200)]
+    for _ in futures:
+        rig.connection.data_received(b">2\r\n+news\r\n:1\r\n")
+        rig.connection.data_received(b"$10\r\n0123456789\r\n")
+    for _ in range(100):
+        rig.connection.data_received(b">2\r\n+news\r\n:1\r\n")
+    assert not rig.wire.aborted
+    assert await asyncio.gather(*futures) == [b"0123456789"] * 200
+
+
 async def test_a_loss_tells_each_whether_it_was_sent() -> None:
     rig = Rig()
     rig.connection._eager = False

@@ -27,6 +27,7 @@ def test_defaults_are_a_local_server() -> None:
     assert (options.address, options.database, options.name) == ("localhost:6379", 0, None)
     assert options.credentials is None
     assert RedisOptions(url="redis://:secret@h").credentials == ("default", "secret")
+    assert RedisOptions(url="redis://reader@h").credentials == ("reader", "")
     assert RedisOptions(url="redis://h?client_name=a", client_name="b").name == "b"
 
 
@@ -66,6 +67,10 @@ def test_durations_may_be_timedeltas() -> None:
         ({"url": "redis://h?db=x"}, "url"),
         ({"url": "ftp://h"}, "scheme 'ftp'"),
         ({"url": "h:6379"}, "scheme 'h'"),
+        ({"url": "redis://a..b:6379"}, r"host 'a\.\.b'"),
+        ({"url": f"redis://{'x' * 64}"}, "host 'xxx"),
+        ({"url": "redis://h\0"}, "NUL"),
+        ({"url": "unix:///run/\0"}, "NUL"),
         ({"url": None}, "NoneType"),
         ({"deadline": "1s"}, "deadline='1s'"),
         ({"connect_timeout": 0}, "connect_timeout=0"),

@@ -75,3 +75,18 @@ async def test_another_error_is_the_caller_s() -> None:
 def test_a_script_has_a_source(lua: Any) -> None:
     with pytest.raises(ConfigurationError, match="the source of a Lua script"):
         LuaScript(Recorder(), lua)
+
+
+def test_a_script_is_utf_8() -> None:
+    with pytest.raises(ConfigurationError, match="not UTF-8"):
+        LuaScript(Recorder(), "return '\ud800'")
+
+
+@pytest.mark.parametrize("words", ["plan:1", b"plan:1"], ids=repr)
+async def test_a_text_is_not_taken_for_its_letters(words: Any) -> None:
+    redis = Recorder()
+    with pytest.raises(ConfigurationError, match=r"keys=.* expected a list"):
+        await LuaScript(redis, "return 1")(words)
+    with pytest.raises(ConfigurationError, match=r"args=.* expected a list"):
+        await LuaScript(redis, "return 1")(["plan:1"], words)
+    assert redis.asked == []

@@ -13,6 +13,8 @@ from symphonia_perf.testing.servers.redis import _reply
         (b":7\r\n", "7"),
         (b"$6\r\nb\r\nc\xc3\xa9\r\n", "b\r\nc\xe9"),
         (b"$0\r\n\r\n", ""),
+        (b"$-1\r\n", ""),
+        (b"*2\r\n$-1\r\n$1\r\na\r\n", "\na"),
         (b"*2\r\n$1\r\na\r\n*1\r\n:1\r\n", "a\n1"),
     ],
 )

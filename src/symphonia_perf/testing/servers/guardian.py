@@ -64,7 +64,8 @@ class Guardian:
 
     def forget(self, pid: int) -> None:
         """Never mind `pid` any more: once reaped, it may be somebody else's."""
-        with suppress(BrokenPipeError):
+        # The pipe is closed when the interpreter ends before a server's `with` block does.
+        with suppress(BrokenPipeError, ValueError):
             self._say(f"-{pid}\n")
 
     def _say(self, line: str) -> None:

@@ -17,6 +17,8 @@ __all__ = ["RedisServer", "ask", "redis_server"]
 def ask(port: int, *words: str, timeout: float = 2.0) -> str:
     """The text that the server on `port` replies to one command; an array is one line an element.
 
+    Nothing (the value of a key that is not there) is the empty text.
+
     Raises:
         CommandError: it replied with an error.
         OSError: nobody answers.
@@ -31,6 +33,8 @@ def ask(port: int, *words: str, timeout: float = 2.0) -> str:
 def _reply(replies: BinaryIO, *, operation: str) -> str:
     line = replies.readline().decode().rstrip("\r\n")
     kind, text = line[:1], line[1:]
+    if line == "$-1":
+        return ""
     if kind == "*":
         return "\n".join(_reply(replies, operation=operation) for _ in range(int(text)))
     if kind == "$":
@@ -82,6 +86,8 @@ class RedisServer(Server):
 
     def ask(self, *words: str) -> str:
         """The text that the server replies to one command; an array is one line an element.
+
+        Nothing (the value of a key that is not there) is the empty text.
 
         Raises:
             CommandError: it replied with an error.
