@@ -1,5 +1,6 @@
 """What all tests share, in `tests/`, `examples/`, `docs/` and docstrings alike."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,11 @@ import pytest
 from tests import fences
 
 pytest_plugins = ["symphonia_perf.testing.fixtures"]
+
+# A shell starts what runs in its background deaf to Ctrl-C, and children inherit that: tests that
+# interrupt a child would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
