@@ -8,18 +8,32 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 __all__ = [
     "BypassEvent",
     "CacheEvent",
+    "ConnectionBudgetEvent",
     "Event",
     "LogObserver",
     "Observer",
+    "PoolEvent",
+    "SlowOperationEvent",
+    "Warn",
     "emit",
 ]
 
 logger = logging.getLogger("symphonia_perf")
+
+_KINDS = 100  # of warnings that are told apart within an interval
+
+
+class Warn(NamedTuple):
+    """How an event reads in a log: `{source}: {what} {happened} (...): {detail}`."""
+
+    what: str  # one of few: warnings are held back by source and this
+    happened: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +42,10 @@ class Event:
 
     source: str
 
+    def warning(self) -> Warn | None:
+        """What the log should warn of; None where this is no trouble."""
+        return None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BypassEvent(Event):
@@ -35,6 +53,10 @@ class BypassEvent(Event):
 
     operation: str
     error: BaseException
+
+    def warning(self) -> Warn:
+        """The operation, and what the store raised."""
+        return Warn(self.operation, "failed and was bypassed", repr(self.error))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +72,69 @@ class CacheEvent(Event):
     duration: float = 0.0  # seconds
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolEvent(Event):
+    """A MongoDB pool gave no connection, or was dropped by the driver.
+
+    `checkout_failed` has a reason of the driver's: `timeout` (all connections were in use for the
+    whole wait), `connectionError` or `poolClosed`. `cleared` is what it does for a lost server.
+    """
+
+    kind: Literal["checkout_failed", "cleared"]
+    address: str
+    in_use: int  # connections, at that moment
+    reason: str = ""
+    duration: float = 0.0  # seconds that the caller had waited
+
+    def warning(self) -> Warn:
+        """The server, and how busy its pool was."""
+        what, detail = f"pool of {self.address}", f"{self.in_use} connections in use"
+        if self.kind == "cleared":
+            return Warn(what, "was cleared", detail)
+        return Warn(
+            what, f"gave no connection ({self.reason})", f"after {self.duration:.3f} s, {detail}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowOperationEvent(Event):
+    """A MongoDB command that took longer than the threshold; it holds no values of documents."""
+
+    command: str
+    database: str
+    collection: str  # "" where the command has none
+    duration: float  # seconds
+    comment: object  # as the operation was given one, else None
+    address: str  # of the server
+    connection: int | None  # the server's number of it, as in its log (conn42)
+    request_id: int
+    code: int | None = None  # of the failure, where the server refused
+    error: str | None = None  # its name (MaxTimeMSExpired, NetworkTimeout); None: it succeeded
+
+    def warning(self) -> Warn:
+        """The command and its collection, how long it took, and where to find it."""
+        where = f"{self.database}.{self.collection}" if self.collection else self.database
+        detail = f"{self.address} conn{self.connection}"
+        if self.comment is not None:
+            detail += f", comment {self.comment!r}"
+        if self.error is not None:
+            detail += f", failed with {self.error}"
+        return Warn(f"{self.command} on {where}", f"took {self.duration:.3f} s", detail)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionBudgetEvent(Event):
+    """A fleet may open more MongoDB connections than a server comfortably accepts."""
+
+    per_server: int  # connections that the fleet may open on each server
+    limit: int  # connections that each server accepts
+    advice: str
+
+    def warning(self) -> Warn:
+        """What may be opened, and what to do."""
+        return Warn("connection budget", f"{self.per_server} of {self.limit}", self.advice)
+
+
 class Observer(Protocol):
     """Receives every event of the blocks it is given to."""
 
@@ -59,11 +144,12 @@ class Observer(Protocol):
 
 
 class LogObserver:
-    """The default observer: warns in the log when a store was bypassed, at most once per interval.
+    """The default observer: writes what is trouble to the log, at most once per interval.
 
     Args:
-        interval: seconds between two warnings of one block and operation; the number of those held
-            back is told with the next.
+        interval: seconds between two warnings of one block and subject (an operation, a server);
+            the number of those held back is told with the next. Where more than a hundred subjects
+            speak within an interval, the others share one.
         monotonic: where time comes from.
     """
 
@@ -75,11 +161,12 @@ class LogObserver:
         self._last: dict[tuple[str, str], tuple[float, int]] = {}
 
     def __call__(self, event: Event, /) -> None:
-        """Log a bypass unless one of its kind was logged within the interval."""
-        if not isinstance(event, BypassEvent):
+        """Log the event's warning unless one of its kind was logged within the interval."""
+        warning = event.warning()
+        if warning is None:
             return
         now = self._monotonic()
-        kind = (event.source, event.operation)
+        kind = self._kind(event.source, warning.what, now)
         held = 0
         if kind in self._last:
             at, held = self._last[kind]
@@ -88,12 +175,23 @@ class LogObserver:
                 return
         self._last[kind] = (now, 0)
         logger.warning(
-            "%s: %s failed and was bypassed (%d more since the last warning): %r",
+            "%s: %s %s (%d more since the last warning): %s",
             event.source,
-            event.operation,
+            warning.what,
+            warning.happened,
             held,
-            event.error,
+            warning.detail,
         )
+
+    def _kind(self, source: str, what: str, now: float) -> tuple[str, str]:
+        """What the event is held back with; there are never more than a few."""
+        kind = (source, what)
+        if kind not in self._last and len(self._last) >= _KINDS:
+            recent = [(k, v) for k, v in list(self._last.items()) if now - v[0] < self._interval]
+            self._last = dict(recent)
+            if len(recent) >= _KINDS:
+                return (source, "")
+        return kind
 
 
 def emit(observer: Observer, event: Event) -> None:

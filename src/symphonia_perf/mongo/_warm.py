@@ -2,32 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pymongo
 from pymongo import AsyncMongoClient, MongoClient
-from pymongo.errors import ConfigurationError as DriverConfigurationError
-from pymongo.errors import (
-    InvalidOperation,
-    OperationFailure,
-    PyMongoError,
-    ServerSelectionTimeoutError,
-)
+from pymongo.errors import PyMongoError
 from pymongo.read_preferences import PrimaryPreferred
 
 from symphonia_perf._core.durations import seconds
-from symphonia_perf.errors import (
-    ConfigurationError,
-    MongoOperationError,
-    NotOpen,
-    StoreTimeout,
-    StoreUnavailable,
-    SymphoniaError,
-    WrongLoop,
-)
+from symphonia_perf.mongo._errors import as_ours
 from symphonia_perf.typing import Document, Seconds
 
 if TYPE_CHECKING:
@@ -70,7 +56,7 @@ async def warm(
     limit = seconds(timeout, option="timeout")
     deadline = asyncio.get_running_loop().time() + limit
     roll = _Roll(client.options.pool_options)
-    with _as_ours():
+    with as_ours("warm", "hello"):
         with pymongo.timeout(limit):
             roll.take([await client.admin.command(roll.command, read_preference=_PRIMARY)])
         with suppress(TimeoutError), _untimed():
@@ -108,7 +94,7 @@ def warm_sync(client: MongoClient[Any], *, timeout: Seconds = 10.0) -> int:
 
     threads = ThreadPoolExecutor(roll.wanted, thread_name_prefix="warm")
     try:
-        with _as_ours():
+        with as_ours("warm", "hello"):
             with pymongo.timeout(limit):
                 roll.take([client.admin.command(roll.command, read_preference=_PRIMARY)])
             while not roll.complete:
@@ -161,33 +147,3 @@ class _Roll:
 def _untimed() -> AbstractContextManager[None]:
     """Keeps the client's own `timeoutMS` off: a `hello` that waits fails under a `maxTimeMS`."""
     return pymongo.timeout(0)
-
-
-@contextmanager
-def _as_ours() -> Iterator[None]:
-    """What a call raises, as our error."""
-    try:
-        yield
-    except (PyMongoError, RuntimeError) as error:
-        raise _translate(error) from error
-
-
-def _translate(error: PyMongoError | RuntimeError) -> SymphoniaError:
-    text = f"warm: {error}"
-    where = {"store": "mongodb", "operation": "hello"}
-    match error:
-        case RuntimeError():  # PyMongo's and asyncio's own word for a loop that is not the client's
-            return WrongLoop(text)
-        case ServerSelectionTimeoutError():
-            return StoreUnavailable(text, **where)
-        case PyMongoError(timeout=True):
-            return StoreTimeout(text, **where)
-        case OperationFailure(code=code, details=details):
-            name = (details or {}).get("codeName")
-            return MongoOperationError(text, code=code, code_name=name, operation="hello")
-        case InvalidOperation():
-            return NotOpen(text)
-        case DriverConfigurationError():
-            return ConfigurationError(text)
-        case _:
-            return StoreUnavailable(text, **where)

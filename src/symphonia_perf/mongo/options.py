@@ -4,11 +4,13 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any, Literal, Self, TypeAlias, TypedDict, Unpack, cast
 
 from symphonia_perf._core.env import from_environ, variable_names
 from symphonia_perf.errors import ConfigurationError
 from symphonia_perf.mongo._domains import FieldDomain
+from symphonia_perf.mongo._profiles import WEB, WORKER
 from symphonia_perf.mongo._settings import OPTIONS
 from symphonia_perf.mongo._uri import MongoURI, parse_uri
 from symphonia_perf.typing import Seconds
@@ -211,14 +213,65 @@ class PoolOptions:
         return cls._resolve(parsed, found, labels, settings)
 
     @classmethod
+    def web(cls, uri: str = "mongodb://localhost:27017", **settings: Unpack[PoolSettings]) -> Self:
+        """Options for a process that answers requests: it loses a dead server early.
+
+        As `from_uri`, with these in place of the defaults: connect_timeout 2 s, socket_timeout
+        10 s, no compression. An argument beats the URI, which beats the profile.
+
+        ```python
+        from symphonia_perf.mongo import PoolOptions
+
+        options = PoolOptions.web("mongodb://db1,db2/?replicaSet=rs0", max_size=20)
+        assert (options.connect_timeout, options.max_size) == (2.0, 20)
+        ```
+
+        Args:
+            uri: where and who; default: this host.
+            **settings: fields of `PoolOptions`.
+
+        Raises:
+            ConfigurationError: see `PoolOptions`.
+        """
+        return cls._resolve(parse_uri(uri), {}, {}, settings, WEB)
+
+    @classmethod
+    def worker(
+        cls, uri: str = "mongodb://localhost:27017", **settings: Unpack[PoolSettings]
+    ) -> Self:
+        """Options for a process that runs jobs: few connections, and patience.
+
+        As `from_uri`, with these in place of the defaults: max_size 10, min_size 1, max_idle 300 s,
+        wait_queue_timeout and server_selection_timeout 30 s, connect_timeout 5 s, socket_timeout
+        300 s, reads from the primary. An argument beats the URI, which beats the profile.
+
+        ```python
+        from symphonia_perf.mongo import PoolOptions
+
+        assert PoolOptions.worker().max_size == 10
+        assert PoolOptions.worker("mongodb://db/?maxPoolSize=4").max_size == 4
+        ```
+
+        Args:
+            uri: where and who; default: this host.
+            **settings: fields of `PoolOptions`.
+
+        Raises:
+            ConfigurationError: see `PoolOptions`.
+        """
+        return cls._resolve(parse_uri(uri), {}, {}, settings, WORKER)
+
+    @classmethod
     def _resolve(
         cls,
         uri: MongoURI,
         environment: Mapping[str, Any],
         variables: Mapping[str, str],
         settings: PoolSettings,
+        profile: Mapping[str, Any] = MappingProxyType({}),
     ) -> Self:
         """Settings win over the URI, the URI over the environment; each is checked by its name."""
+        defaults = {**_DEFAULTS, **profile}
         values: dict[str, Any] = {}
         labels: dict[str, str] = {}
         for name, value in environment.items():
@@ -232,9 +285,9 @@ class PoolOptions:
             labels[name] = name
             values[name] = _check(name, value, name) if name in OPTION_OF else value
         if "max_size" in values and "min_size" not in values:
-            values["min_size"] = min(_DEFAULTS["min_size"], values["max_size"])
-        _check_together(_DEFAULTS | values, labels, uri)
-        return cls(uri=uri.text(without=_FIELD_OF), **values)
+            values["min_size"] = min(defaults["min_size"], values["max_size"])
+        _check_together(defaults | values, labels, uri)
+        return cls(**defaults | values | {"uri": uri.text(without=_FIELD_OF)})
 
     def driver_kwargs(self) -> dict[str, Any]:
         """What the driver is given: `MongoClient(**options.driver_kwargs())`, times in ms."""

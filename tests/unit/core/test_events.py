@@ -16,16 +16,34 @@ def test_a_bypass_is_logged_once_per_interval_and_kind(caplog: pytest.LogCapture
         observer(bypass())
     observer(bypass("delete"))
     observer(bypass(source="ratelimit"))
-    assert [record.args[:3] for record in caplog.records] == [  # type: ignore[index]
-        ("cache", "get", 0),
-        ("cache", "delete", 0),
-        ("ratelimit", "get", 0),
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{source}: {operation} failed and was bypassed (0 more since the last warning): "
+        "OSError('down')"
+        for source, operation in (("cache", "get"), ("cache", "delete"), ("ratelimit", "get"))
     ]
     caplog.clear()
     now = 10.3
     observer(bypass())
     assert "cache: get failed and was bypassed (4 more" in caplog.text
     assert "OSError('down')" in caplog.text
+
+
+def test_events_of_many_kinds_are_not_logged_each(caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    observer = LogObserver(interval=10.0, monotonic=lambda: now)
+    for number in range(500):
+        observer(bypass(f"tenant {number}"))
+    assert len(caplog.records) == 101
+    caplog.clear()
+    now = 10.0
+    observer(bypass("tenant 500"))
+    observer(bypass("tenant 0"))
+    assert len(caplog.records) == 2
+
+
+def test_a_percent_sign_in_an_event_is_only_text(caplog: pytest.LogCaptureFixture) -> None:
+    LogObserver()(bypass("100%s"))
+    assert "cache: 100%s failed" in caplog.text
 
 
 def test_other_events_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:

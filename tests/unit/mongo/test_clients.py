@@ -39,7 +39,8 @@ from symphonia_perf.mongo import (
     create_motor_client,
 )
 from symphonia_perf.mongo import clients as module
-from symphonia_perf.mongo._warm import _Roll, _translate
+from symphonia_perf.mongo._errors import _translate
+from symphonia_perf.mongo._warm import _Roll
 
 FACTORIES: list[tuple[Callable[..., Any], type[Any]]] = [
     (create_client, MongoClient),
@@ -224,13 +225,14 @@ def test_another_missing_module_is_not_mistaken_for_it(monkeypatch: pytest.Monke
 def test_the_drivers_errors_become_ours(
     driver: PyMongoError | RuntimeError, ours: type[SymphoniaError]
 ) -> None:
-    error = _translate(driver)
+    error = _translate(driver, "warm", "hello")
     assert type(error) is ours
     assert str(driver) in str(error)
 
 
 def test_the_servers_code_is_kept() -> None:
-    error = _translate(OperationFailure("no", 18, {"codeName": "AuthenticationFailed"}))
+    refused = OperationFailure("no", 18, {"codeName": "AuthenticationFailed"})
+    error = _translate(refused, "warm", "hello")
     assert isinstance(error, MongoOperationError)
     assert (error.code, error.code_name, error.operation) == (18, "AuthenticationFailed", "hello")
 
