@@ -10,6 +10,8 @@ pytest_plugins = ["symphonia_perf.testing.fixtures"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from symphonia_perf.testing.mongo_fake import RecordedCall as RecordedCall
+    from symphonia_perf.testing.mongo_fake import RecordingCollection as RecordingCollection
     from symphonia_perf.testing.servers import MongoMember as MongoMember
     from symphonia_perf.testing.servers import MongoReplicaSet as MongoReplicaSet
     from symphonia_perf.testing.servers import RedisCluster as RedisCluster
@@ -25,6 +27,7 @@ else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "mongo_fake": ("RecordedCall", "RecordingCollection"),
             "servers": (
                 "MongoMember",
                 "MongoReplicaSet",
@@ -35,13 +38,15 @@ else:
                 "redis_cluster",
                 "redis_sentinel",
                 "redis_server",
-            )
+            ),
         },
     )
 
 __all__ = [
     "MongoMember",
     "MongoReplicaSet",
+    "RecordedCall",
+    "RecordingCollection",
     "RedisCluster",
     "RedisSentinel",
     "RedisServer",

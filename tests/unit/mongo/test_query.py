@@ -1,12 +1,15 @@
 from collections.abc import Callable
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 from bson import ObjectId
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient
 
 from symphonia_perf.errors import ConfigurationError, ProjectionError
-from symphonia_perf.mongo import Query
+from symphonia_perf.mongo import Index, Query, raw_documents
 
 
 def test_a_query_asks_for_nothing_that_was_not_said() -> None:
@@ -22,6 +25,37 @@ def test_every_part_arrives_as_the_driver_takes_it() -> None:
         "sort": [("c", -1), ("d.e", 1)],
         "limit": 5,
     }
+
+
+def test_every_option_arrives_by_the_drivers_name() -> None:
+    query = (
+        Query()
+        .batch_size(200)
+        .hint("status_1")
+        .comment("orders list")
+        .max_time(1.5)
+        .collation({"locale": "en", "strength": 2})
+    )
+    assert query.find_kwargs() == {
+        "filter": {},
+        "batch_size": 200,
+        "hint": "status_1",
+        "comment": "orders list",
+        "max_time_ms": 1500,
+        "collation": {"locale": "en", "strength": 2},
+    }
+
+
+def test_a_declared_index_is_hinted_by_its_name() -> None:
+    assert Query().hint(Index("a", "-b")).find_kwargs()["hint"] == "a_1_b_-1"
+
+
+@pytest.mark.parametrize(
+    ("limit", "milliseconds"),
+    [(timedelta(seconds=2), 2000), (0.0001, 1), (0.0016, 2), (2147483, 2147483000)],
+)
+def test_max_time_is_milliseconds_to_the_driver(limit: Any, milliseconds: int) -> None:
+    assert Query().max_time(limit).find_kwargs()["max_time_ms"] == milliseconds
 
 
 def test_every_call_returns_a_new_query() -> None:
@@ -40,12 +74,15 @@ def test_every_call_returns_a_new_query() -> None:
 def test_nobody_changes_a_query_from_outside() -> None:
     owner = ObjectId()
     conditions: dict[str, Any] = {"status": {"$in": ["A"]}, "owner": owner}
-    query = Query(conditions).only("a").sort("b")
+    rules = {"locale": "en"}
+    query = Query(conditions).only("a").sort("b").collation(rules)
     expected = {
         "filter": {"status": {"$in": ["A"]}, "owner": owner},
         "projection": {"a": 1},
         "sort": [("b", 1)],
+        "collation": {"locale": "en"},
     }
+    rules["locale"] = "fr"
     conditions["status"]["$in"].append("B")
     conditions["other"] = 1
     got = query.find_kwargs()
@@ -53,6 +90,7 @@ def test_nobody_changes_a_query_from_outside() -> None:
     got["filter"]["status"]["$in"].append("C")
     got["projection"]["x"] = 1
     got["sort"].append(("x", 1))
+    got["collation"]["strength"] = 1
     assert query.find_kwargs() == expected
 
 
@@ -77,6 +115,28 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "limit '5'": (lambda: Query().limit("5"), "limit='5'"),  # type: ignore[arg-type]
     "limit 5.0": (lambda: Query().limit(5.0), "limit=5.0"),  # type: ignore[arg-type]
     "limit 2**63": (lambda: Query().limit(2**63), "limit=9223372036854775808"),
+    "batch_size 0": (lambda: Query().batch_size(0), "batch_size=0: expected a whole number, 1 to"),
+    "batch_size 2**31": (lambda: Query().batch_size(2**31), "batch_size=2147483648"),
+    "batch_size True": (lambda: Query().batch_size(True), "batch_size=True"),
+    "empty hint": (lambda: Query().hint(""), "hint='': expected an Index or the name of one"),
+    "natural hint": (lambda: Query().hint("$natural"), "hint='$natural'"),
+    "hint by keys": (
+        lambda: Query().hint([("a", 1)]),  # type: ignore[arg-type]
+        "hint=[('a', 1)]",
+    ),
+    "empty comment": (lambda: Query().comment(""), "comment='': expected a text"),
+    "comment 5": (lambda: Query().comment(5), "comment=5"),  # type: ignore[arg-type]
+    "max_time 0": (lambda: Query().max_time(0), "max_time=0: expected more than 0 seconds"),
+    "max_time '5'": (lambda: Query().max_time("5"), "max_time='5'"),  # type: ignore[arg-type]
+    "max_time too long": (
+        lambda: Query().max_time(timedelta(days=30)),
+        "max_time=datetime.timedelta(days=30): expected at most 2147483 s",
+    ),
+    "collation by name": (
+        lambda: Query().collation("en"),  # type: ignore[arg-type]
+        "collation='en': expected a mapping",
+    ),
+    "collation without locale": (lambda: Query().collation({"strength": 1}), "collation={'str"),
     "no sort field": (lambda: Query().sort(), "sort: 0 fields, expected 1 to 32"),
     "33 sort fields": (lambda: Query().sort(*(f"f{n}" for n in range(33))), "sort: 33 fields"),
     "sort twice": (lambda: Query().sort("a", "-a"), "sort: the field 'a' is named twice"),
@@ -122,3 +182,34 @@ def test_a_query_shows_how_it_was_written() -> None:
     query = Query({"a": 1}).only("b", "-_id").sort("-c", "d").limit(5)
     assert repr(query) == "Query({'a': 1}).only('b', '-_id').sort('-c', 'd').limit(5)"
     assert repr(Query()) == "Query({})"
+    options = (
+        Query().batch_size(5).hint("a_1").comment("c").max_time(1.5).collation({"locale": "en"})
+    )
+    assert repr(options) == (
+        "Query({}).batch_size(5).hint('a_1').comment('c').max_time(1.5).collation({'locale': 'en'})"
+    )
+
+
+def test_whether_an_index_covers_a_query_is_true_or_says_why_not() -> None:
+    listed = Query({"status": "OPEN"}).sort("-at")
+    index = Index("status", "-at")
+    covered = listed.only("at", "-_id").covered_by(index)
+    assert covered
+    assert covered.reason is None
+    for query, reason in (
+        (listed, "whole documents are returned; name the fields with only(...)"),
+        (listed.only("at"), "'_id' comes along and is not in the index; leave it out with '-_id'"),
+        (listed.only("b", "-_id"), "'b' is returned and not in the index"),
+    ):
+        assert not query.covered_by(index)
+        assert query.covered_by(index).reason == reason
+
+
+def test_raw_documents_are_an_option_of_the_collection() -> None:
+    with MongoClient[dict[str, Any]](connect=False, tz_aware=True) as client:
+        orders = client["x"]["orders"]
+        raw = raw_documents(orders)
+        assert raw.codec_options.document_class is RawBSONDocument
+        assert raw.codec_options.tz_aware
+        assert raw == orders
+        assert orders.codec_options.document_class is dict
