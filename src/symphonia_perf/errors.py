@@ -14,7 +14,7 @@ except ConfigurationError as error:
 ```
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = [
@@ -24,6 +24,8 @@ __all__ = [
     "GeneratorFailed",
     "GeneratorLagged",
     "IndexConflict",
+    "IndexNotUsed",
+    "InvalidCursor",
     "MissingExtra",
     "MongoOperationError",
     "NotEncodable",
@@ -159,8 +161,24 @@ class IndexConflict(MongoOperationError):
         self.existing = existing
 
 
+class IndexNotUsed(MongoOperationError):
+    """A query is not served by the index that was declared for it.
+
+    Attributes:
+        queries: what explain said about every declared query; those with a `fault` are to blame.
+    """
+
+    def __init__(self, message: str, *, queries: Sequence[Any]) -> None:
+        super().__init__(message, operation="explain")
+        self.queries = tuple(queries)
+
+
 class ProjectionError(SymphoniaError, ValueError):
     """A projection that the server would refuse or silently misread; names the path."""
+
+
+class InvalidCursor(SymphoniaError, ValueError):
+    """A page token that was altered, or that belongs to another query."""
 
 
 class GeneratorFailed(SymphoniaError):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pymongo import MongoClient
 from pymongo.database import Database
@@ -164,3 +164,51 @@ def test_the_second_apply_writes_nothing(
     assert second.is_empty, second.describe()
     assert len(second.kept) == len(registry.declared["c"])
     assert not second.unmanaged
+
+    names: dict[str, Any] = {}
+    source = IndexRegistry.export_sync(db, collections=["c"])
+    exec(source, names)
+    exported = names["indexes"].plan_sync(db)
+    assert exported.is_empty, f"{source}\n{exported.describe()}"
+    assert not exported.unmanaged
+
+
+@pytest.mark.mongo
+@settings(max_examples=40)
+@given(existing=indexes, declared=indexes, same_key=st.booleans())
+def test_the_plan_knows_what_the_server_would_say(
+    db: Database[dict[str, Any]], existing: Index, declared: Index, *, same_key: bool
+) -> None:
+    db.drop_collection("c")
+    first = {**existing.specification(), "name": "n"}
+    second = {**declared.specification(), "name": "n"}
+    if same_key:
+        second = {**second, "key": first["key"]}
+    assume("Error" not in created(db, first))
+    registry = IndexRegistry()
+    registry.add("c", Index.raw(second))
+    plan = registry.plan_sync(db)
+    said = created(db, second)
+    if plan.kept:
+        assert said == "same"
+    elif plan.conflicts:
+        assert said == f"Error {plan.conflicts[0].code}" or said in UNMAKEABLE
+    elif said not in UNMAKEABLE:
+        assert said in {"same", "Error 85", "Error 86"}  # `hidden` is ignored silently
+        try:
+            plan.apply_sync(db)
+        except MongoOperationError as error:
+            assert error.code == 72  # noqa: PT017 - such a key takes no expiry or is never unique
+        else:
+            assert registry.plan_sync(db).is_empty
+
+
+# What no server would build whatever is there: a key and options that do not go together.
+UNMAKEABLE = {"Error 2", "Error 67", "Error 16764", "Error 197", "Error 27"}
+
+
+def created(db: Database[dict[str, Any]], specification: dict[str, Any]) -> str:
+    answer = db.command("createIndexes", "c", indexes=[specification], check=False)
+    if not answer["ok"]:
+        return f"Error {answer['code']}"
+    return "same" if answer["numIndexesBefore"] == answer["numIndexesAfter"] else "new"

@@ -1,156 +1,226 @@
-"""Reading and creating indexes with PyMongo: the two thin shells around the pure plan.
+"""Carrying a plan out: builds, changes in place, retirement. Procedures for `_run`."""
 
-The only module of the registry that imports the driver.
-"""
-
-import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from bson.errors import BSONError
-from pymongo import IndexModel
-from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.database import Database
-from pymongo.errors import OperationFailure, PyMongoError
-
 from symphonia_perf.errors import MongoOperationError
-from symphonia_perf.mongo._diff import findings
-from symphonia_perf.mongo._findings import ExistingIndexes, IndexClash, raise_conflicts
+from symphonia_perf.mongo._build import LOOK, SHOWN, TRIES, Patience, create
+from symphonia_perf.mongo._findings import (
+    DropIndex,
+    HideIndex,
+    IndexClash,
+    ModifyIndex,
+)
 from symphonia_perf.mongo._normalise import Specification
+from symphonia_perf.mongo._progress import IndexProgress
+from symphonia_perf.mongo._reading import counters
+from symphonia_perf.mongo._steps import Command, Pause, Procedure, Unanswered
+from symphonia_perf.mongo._texts import index_line, value
+from symphonia_perf.mongo._usage import Counters
 from symphonia_perf.typing import Document
 
-__all__ = ["apply", "apply_sync", "read", "read_sync"]
+__all__ = ["Orders", "apply"]
 
-_CONCURRENT_READS = 8  # small against the smallest sensible pool
-_CONFLICTS = (67, 85, 86)
-_ADVICE = {
-    13: "the user needs the actions listCollections, listIndexes and createIndex, "
-    "which the role readWrite brings",
-    166: "it is a view: declare its indexes on the collection it reads from",
-}
+_NOT_UNIQUE = 359
+# Another index build on the collection; the same change by another process.
+_BUSY = (12587, 117)
+_RACED = 125  # CommandFailed: two processes made the index unique at the same moment
+_GONE = (26, 27)  # the collection, the index
 
 
-async def read(db: AsyncDatabase[Any], collections: Collection[str]) -> dict[str, ExistingIndexes]:
-    """What each collection has. One listIndexes each, some at a time, and one listCollections.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What `apply` was told, besides the plan."""
 
-    Raises:
-        MongoOperationError: the server refused one (a view has code 166), or is out of reach.
-    """
-    slots = asyncio.Semaphore(_CONCURRENT_READS)
-
-    async def collations() -> dict[str, Document]:
-        with _ours("listCollections"):
-            cursor = await db.list_collections(filter=_with_collation(collections))
-            return {item["name"]: item["options"]["collation"] async for item in cursor}
-
-    async def indexes(collection: str) -> list[Document]:
-        async with slots:
-            with _ours(f"listIndexes {collection}"):
-                return [dict(item) async for item in await db[collection].list_indexes()]
-
-    # Every read ends before the first error is raised, so that none is left running behind it.
-    tasks = [asyncio.ensure_future(indexes(collection)) for collection in collections]
-    defaults = asyncio.ensure_future(collations())
-    await asyncio.gather(defaults, *tasks, return_exceptions=True)
-    return _existing(collections, [task.result() for task in tasks], defaults.result())
+    database: str
+    records: str
+    creates: Mapping[str, Sequence[Specification]]
+    modifies: Sequence[ModifyIndex]
+    rebuilds: Sequence[IndexClash]
+    hides: Sequence[HideIndex]
+    drops: Sequence[DropIndex]
+    progress: Callable[[IndexProgress], None] | None
+    timeout: float | None  # seconds
+    monotonic: Callable[[], float] = time.monotonic
 
 
-def read_sync(db: Database[Any], collections: Collection[str]) -> dict[str, ExistingIndexes]:
-    """The same as `read`, one after the other."""
-    listed = []
-    with _ours("listCollections"):
-        cursor = db.list_collections(filter=_with_collation(collections))
-        defaults = {item["name"]: item["options"]["collation"] for item in cursor}
-    for collection in collections:
-        with _ours(f"listIndexes {collection}"):
-            listed.append([dict(item) for item in db[collection].list_indexes()])
-    return _existing(collections, listed, defaults)
+def apply(orders: Orders) -> Procedure[None]:
+    """Build first, then change, then hide, then drop: no query loses an index before its heir."""
+    clock = Patience(
+        database=orders.database,
+        progress=orders.progress,
+        timeout=orders.timeout,
+        monotonic=orders.monotonic,
+    )
+    for collection, specifications in orders.creates.items():
+        yield from create(clock, collection, specifications)
+    for clash in orders.rebuilds:
+        yield from _rebuild(clock, clash)
+    for change in orders.modifies:
+        yield from _modify(clock, change, orders.records)
+    for hide in orders.hides:
+        yield from _hide(clock, hide, orders.records)
+    for drop in orders.drops:
+        yield from _drop(clock, drop.collection, drop.name)
+        yield _forget(orders.records, drop.collection, drop.name)
 
 
-async def apply(db: AsyncDatabase[Any], creates: Mapping[str, Sequence[Specification]]) -> None:
-    """Create what is asked for, one createIndexes per collection.
-
-    Raises:
-        IndexConflict: the server met an index that was created since the plan was made.
-        MongoOperationError: it refused for another reason, or is out of reach.
-    """
-    for collection, specifications in creates.items():
-        try:
-            with _ours(f"createIndexes {collection}"):
-                await db[collection].create_indexes(_models(specifications))
-        except MongoOperationError as error:
-            if error.code in _CONFLICTS:
-                existing = await read(db, [collection])
-                _raise_conflict({collection: specifications}, existing, error)
-            raise
-
-
-def apply_sync(db: Database[Any], creates: Mapping[str, Sequence[Specification]]) -> None:
-    """The same as `apply`."""
-    for collection, specifications in creates.items():
-        try:
-            with _ours(f"createIndexes {collection}"):
-                db[collection].create_indexes(_models(specifications))
-        except MongoOperationError as error:
-            if error.code in _CONFLICTS:
-                existing = read_sync(db, [collection])
-                _raise_conflict({collection: specifications}, existing, error)
-            raise
-
-
-def _with_collation(collections: Collection[str]) -> Document:
-    return {"name": {"$in": list(collections)}, "options.collation": {"$exists": True}}
-
-
-def _existing(
-    collections: Collection[str],
-    listed: Sequence[Sequence[Document]],
-    collations: Mapping[str, Document],
-) -> dict[str, ExistingIndexes]:
-    return {
-        collection: ExistingIndexes(indexes=indexes, collation=collations.get(collection))
-        for collection, indexes in zip(collections, listed, strict=True)
-    }
-
-
-def _models(specifications: Sequence[Specification]) -> list[IndexModel]:
-    """The driver's own form: so `create_indexes` brings its write concern and sessions along."""
-    return [
-        IndexModel(list(key.items()), **options)
-        for key, options in (
-            (item["key"], {name: value for name, value in item.items() if name != "key"})
-            for item in specifications
-        )
-    ]
-
-
-def _raise_conflict(
-    declared: Mapping[str, Sequence[Specification]],
-    existing: Mapping[str, ExistingIndexes],
-    error: MongoOperationError,
-) -> None:
-    """Say which indexes clash, which the server's answer does not; return if none do by now."""
-    found = findings(declared, existing)
+def _rebuild(clock: Patience, clash: IndexClash) -> Procedure[None]:
+    """Drop and build; should the server refuse the new index, the old one is built again."""
+    old = clash.existing or {}
+    yield from _drop(clock, clash.collection, old["name"])
     try:
-        raise_conflicts([item for item in found if isinstance(item, IndexClash)])
-    except MongoOperationError as conflict:
-        raise conflict from error.__cause__
+        yield from create(clock, clash.collection, [clash.declared])
+    except MongoOperationError as error:
+        if error.code is not None and not isinstance(error, Unanswered):
+            yield from create(clock, clash.collection, [old])
+        raise
 
 
-@contextmanager
-def _ours(operation: str) -> Iterator[None]:
-    """Turn the driver's errors into ours, with the driver's as `__cause__`."""
+def _modify(clock: Patience, change: ModifyIndex, records: str) -> Procedure[None]:
+    options = {name: wanted for name, wanted in change.options.items() if name != "unique"}
+    if options:
+        yield from _coll_mod(clock, change.collection, change.name, options)
+    if change.options.get("unique"):
+        yield from _make_unique(clock, change)
+    if change.options.get("hidden") is False:
+        yield _forget(records, change.collection, change.name)
+
+
+def _make_unique(clock: Patience, change: ModifyIndex) -> Procedure[None]:
+    """New duplicates are refused first, then the old ones looked for, then it is unique.
+
+    https://www.mongodb.com/docs/manual/core/index-unique/convert-to-unique/
+    """
+    tell = partial(_coll_mod, clock, change.collection, change.name)
+    yield from tell({"prepareUnique": True})
     try:
-        yield
-    except OperationFailure as error:
-        details = error.details or {}
-        advice = f"; {_ADVICE[error.code]}" if error.code in _ADVICE else ""
+        yield from tell({"unique": True}, dry_run=True)
+        yield from tell({"unique": True})
+    except MongoOperationError as error:
+        if error.code != _NOT_UNIQUE:
+            raise
+        if not change.existing.get("prepareUnique"):
+            yield from tell({"prepareUnique": False})
+        details: Any = getattr(error.__cause__, "details", None) or {}
         raise MongoOperationError(
-            f"{operation}: {details.get('errmsg', error)}{advice}",
+            f"{error}; {_duplicates(details.get('violations', ()))}",
             code=error.code,
-            code_name=details.get("codeName"),
-            operation=operation,
-        ) from error
-    except (PyMongoError, BSONError) as error:
-        raise MongoOperationError(f"{operation}: {error}", operation=operation) from error
+            code_name=error.code_name,
+            operation=error.operation,
+        ) from error.__cause__
+
+
+def _duplicates(violations: Sequence[Mapping[str, Any]]) -> str:
+    shown = "; ".join(
+        ", ".join(value(each) for each in group["ids"]) for group in violations[:SHOWN]
+    )
+    more = len(violations) - SHOWN
+    return f"documents with equal values by _id: {shown}" + (f"; {more} more" if more > 0 else "")
+
+
+def _coll_mod(
+    clock: Patience,
+    collection: str,
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    dry_run: bool = False,
+) -> Procedure[None]:
+    document: Document = {"collMod": collection, "index": {"name": name, **options}}
+    yield from _when_free(
+        clock,
+        Command(
+            operation=f"collMod {collection}",
+            document=document | ({"dryRun": True} if dry_run else {}),
+            write=not dry_run,
+        ),
+    )
+
+
+def _hide(clock: Patience, change: HideIndex, records: str) -> Procedure[None]:
+    # To hide an index resets its counters, on every member. They are worth a look later, but no
+    # reason to keep the index in use.
+    try:
+        told = yield from counters([change.collection])
+    except MongoOperationError as error:
+        told = Counters(members={}, silent={"$indexStats": str(error)})
+    try:
+        yield from _coll_mod(clock, change.collection, change.name, {"hidden": True})
+    except MongoOperationError as error:
+        if error.code not in _GONE:
+            raise
+        return
+    uses = {
+        member: {"uses": row["ops"], "countedForSeconds": row["counted_for"]}
+        for member, collections in told.members.items()
+        for row in collections[change.collection]
+        if row["name"] == change.name
+    }
+    record = {
+        "index": index_line(change),
+        "members": [{"member": member, **counted} for member, counted in uses.items()],
+        "silent": [{"member": member, "reason": why} for member, why in told.silent.items()],
+    }
+    yield Command(
+        operation=f"findAndModify {records}",
+        document={
+            "findAndModify": records,
+            "query": {"_id": {"collection": change.collection, "index": change.name}},
+            # Of ten processes the first one's moment counts.
+            "update": [
+                {
+                    "$set": {
+                        "hiddenAt": {"$ifNull": ["$hiddenAt", "$$NOW"]},
+                        "before": {"$ifNull": ["$before", {"$literal": record}]},
+                    }
+                }
+            ],
+            "upsert": True,
+        },
+        write=True,
+    )
+
+
+def _drop(clock: Patience, collection: str, name: str) -> Procedure[None]:
+    yield from _when_free(
+        clock,
+        Command(
+            operation=f"dropIndexes {collection}",
+            document={"dropIndexes": collection, "index": name},
+            write=True,
+            nothing_on=_GONE,
+        ),
+    )
+
+
+def _forget(records: str, collection: str, name: str) -> Command:
+    """A record that is no longer true would cut the next observation short."""
+    return Command(
+        operation=f"findAndModify {records}",
+        document={
+            "findAndModify": records,
+            "query": {"_id": {"collection": collection, "index": name}},
+            "remove": True,
+        },
+        write=True,
+    )
+
+
+def _when_free(clock: Patience, command: Command) -> Procedure[None]:
+    """The command, again while an index build or another process has the collection."""
+    races = 0
+    while True:
+        try:
+            yield command
+        except MongoOperationError as error:
+            races += error.code == _RACED
+            if error.code not in (*_BUSY, _RACED) or races == TRIES:
+                raise
+            clock.check(error)
+            yield Pause(seconds=LOOK)
+        else:
+            return

@@ -1,28 +1,27 @@
-"""What can be said about a collection's indexes, and how it reads."""
+"""What can be said about a collection's indexes: values only; `_texts` says how they read."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
-from symphonia_perf.errors import IndexConflict
 from symphonia_perf.mongo._normalise import Specification
+from symphonia_perf.typing import Document
 
 __all__ = [
     "Change",
     "CreateIndex",
+    "Declaration",
+    "DropIndex",
     "ExistingIndexes",
     "Finding",
+    "HideIndex",
     "IndexClash",
     "IndexWarning",
     "KeptIndex",
+    "ModifyIndex",
+    "RetiringIndex",
     "UnmanagedIndex",
-    "raise_conflicts",
-    "shown",
-    "shown_value",
-    "told",
 ]
-
-_CODE_NAMES = {67: "CannotCreateIndex", 85: "IndexOptionsConflict", 86: "IndexKeySpecsConflict"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,17 +30,79 @@ class ExistingIndexes:
 
     indexes: Sequence[Specification] = ()  # the lines of listIndexes
     collation: Specification | None = None  # the collection's default, as listCollections says
+    building: Collection[str] = ()  # names of indexes that are listed, but not built yet
+    hidden_for: Mapping[str, float] = field(default_factory=dict)  # name -> seconds, as recorded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """What a registry says about one collection."""
+
+    indexes: Sequence[Specification] = ()
+    retired: Mapping[str, float] = field(default_factory=dict)  # name -> seconds to observe
+    queries: Mapping[str, Sequence[Document]] = field(
+        default_factory=dict
+    )  # name -> find()'s words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateIndex:
-    """A declared index that does not exist yet."""
+    """A declared index that does not exist yet, or is still being built."""
 
     collection: str
     specification: Specification
+    building: bool = False  # another process has begun it; to apply means to wait for it
+
+    @property
+    def name(self) -> str:
+        """The index's name."""
+        return str(self.specification["name"])
 
 
-Change: TypeAlias = CreateIndex
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModifyIndex:
+    """A declared index that exists, and that collMod makes as declared without a new build."""
+
+    collection: str
+    specification: Specification  # as declared
+    existing: Specification
+    options: Mapping[str, bool | int]  # what is told to collMod
+
+    @property
+    def name(self) -> str:
+        """The index's name."""
+        return str(self.specification["name"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HideIndex:
+    """A retired index that is in use: it is hidden, and the moment is recorded."""
+
+    collection: str
+    specification: Specification
+    observe: float  # seconds from then until it may be dropped
+
+    @property
+    def name(self) -> str:
+        """The index's name."""
+        return str(self.specification["name"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropIndex:
+    """A retired index that was hidden long enough; dropped when `apply` is told `drop=True`."""
+
+    collection: str
+    specification: Specification
+    hidden_for: float  # seconds
+
+    @property
+    def name(self) -> str:
+        """The index's name."""
+        return str(self.specification["name"])
+
+
+Change: TypeAlias = CreateIndex | ModifyIndex | HideIndex | DropIndex
 """What `IndexPlan.apply` would do."""
 
 
@@ -54,6 +115,16 @@ class KeptIndex:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetiringIndex:
+    """A retired index that is hidden and observed; there is nothing to do yet."""
+
+    collection: str
+    specification: Specification
+    hidden_for: float  # seconds
+    observe: float  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnmanagedIndex:
     """An index that nobody declared; the plan leaves it alone."""
 
@@ -63,13 +134,14 @@ class UnmanagedIndex:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexClash:
-    """A declared index that cannot be created beside an existing one."""
+    """A declared index that cannot be created as things stand."""
 
     collection: str
     declared: Specification
-    existing: Specification
+    existing: Specification | None  # None where it is not another index that stands in the way
     reason: str
     code: int | None  # what the server would answer; None where it would silently do nothing
+    gap: bool = False  # whether `allow_gap=True` solves it: drop the existing, build the declared
 
     @property
     def name(self) -> str:
@@ -79,56 +151,21 @@ class IndexClash:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexWarning:
-    """A declared index that works but deserves a second look."""
+    """An index that works but deserves a second look."""
 
     collection: str
     name: str
     reason: str
 
 
-Finding: TypeAlias = CreateIndex | KeptIndex | UnmanagedIndex | IndexClash | IndexWarning
-
-
-def raise_conflicts(clashes: Sequence[IndexClash]) -> None:
-    """Return when there are none.
-
-    Raises:
-        IndexConflict: the message tells every conflict, the attributes are the first one's.
-    """
-    if not clashes:
-        return
-    first = clashes[0]
-    raise IndexConflict(
-        "; ".join(map(told, clashes)),
-        declared=first.declared,
-        existing=first.existing,
-        code=first.code,
-        code_name=None if first.code is None else _CODE_NAMES[first.code],
-        operation=f"createIndexes {first.collection}",
-    )
-
-
-def told(item: IndexClash | IndexWarning) -> str:
-    """A sentence that begins with the index."""
-    return f"{item.collection}: {item.name} {item.reason}"
-
-
-def shown(item: Change | KeptIndex | UnmanagedIndex) -> str:
-    """One index on one line: `orders: idx_code {code: 1} unique=true`."""
-    options = [
-        f" {option}={shown_value(value)}"
-        for option, value in item.specification.items()
-        if option not in {"v", "name", "key", "2dsphereIndexVersion", "textIndexVersion"}
-        and value != {"locale": "simple"}
-    ]
-    name, key = item.specification["name"], shown_value(item.specification["key"])
-    return f"{item.collection}: {name} {key}{''.join(options)}"
-
-
-def shown_value(value: Any) -> str:
-    """A value as the mongo shell would show it."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{name}: {shown_value(item)}" for name, item in value.items()) + "}"
-    if value is None or isinstance(value, bool):
-        return {None: "unset", True: "true", False: "false"}[value]
-    return str(value) if isinstance(value, int | float) else repr(value)
+Finding: TypeAlias = (
+    CreateIndex
+    | ModifyIndex
+    | HideIndex
+    | DropIndex
+    | KeptIndex
+    | RetiringIndex
+    | UnmanagedIndex
+    | IndexClash
+    | IndexWarning
+)

@@ -6,6 +6,7 @@ each may rely on those above it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from symphonia_perf._core.durations import seconds
@@ -13,12 +14,23 @@ from symphonia_perf.errors import ConfigurationError
 from symphonia_perf.mongo._documents import path_fault
 from symphonia_perf.typing import Seconds
 
-__all__ = ["key_faults", "option_faults", "weight_faults", "whole_seconds", "wildcard_faults"]
+__all__ = [
+    "flat_faults",
+    "key_faults",
+    "name_faults",
+    "option_faults",
+    "raw_faults",
+    "weight_faults",
+    "whole_seconds",
+    "wildcard_faults",
+]
 
 _KINDS = ("2d", "2dsphere", "hashed", "text")
 _MAX_FIELDS = 32  # 13103
 _MAX_SECONDS = 2147483647  # 67
 _MAX_WEIGHT = 99_999  # 67
+_MAX_BITS = 32  # 67
+_LOWEST = -180.0  # of a 2d index, in degrees; the highest is its opposite
 _COLLATION_FIELDS = (
     "locale",
     "caseLevel",
@@ -71,10 +83,7 @@ def option_faults(
     keys: Sequence[tuple[str, int | str]], name: object, options: Mapping[str, Any]
 ) -> Iterator[str]:
     """What is wrong with the options, alone and for these keys."""
-    if not isinstance(name, str) or not name or "\0" in name:
-        yield f"name={name!r}: expected text without NUL characters"  # 67
-    if name in {"_id_", "*"}:
-        yield f"name={name!r} is reserved by MongoDB"  # 2
+    yield from name_faults(name)
     for flag in ("unique", "sparse", "hidden"):
         if not isinstance(options[flag], bool):
             yield f"{flag}={options[flag]!r}: expected True or False"
@@ -92,6 +101,14 @@ def option_faults(
     if options["expire_after"] is not None and (len(keys) > 1 or wildcard or not kinds <= {1, -1}):
         # 67; for special kinds it is accepted, but the server deletes by ranges of dates.
         yield "expire_after needs an index on a single field, ascending or descending"
+
+
+def name_faults(name: object) -> Iterator[str]:
+    """What is wrong with an index's name."""
+    if not isinstance(name, str) or not name or "\0" in name:
+        yield f"name={name!r}: expected text without NUL characters"  # 67
+    if name in {"_id_", "*"}:
+        yield f"name={name!r} is reserved by MongoDB"  # 2
 
 
 def _document_faults(partial: object, collation: object) -> Iterator[str]:
@@ -116,6 +133,33 @@ def weight_faults(paths: Sequence[str], weights: Mapping[str, Any]) -> Iterator[
                 f"weights[{path!r}]={weight!r}: expected a whole number from 1 to {_MAX_WEIGHT} "
                 f"for one of {', '.join(map(repr, paths))}"
             )
+
+
+def flat_faults(bits: object, minimum: object, maximum: object) -> Iterator[str]:
+    """What is wrong with the precision and the bounds of a 2d index."""
+    whole = isinstance(bits, int) and not isinstance(bits, bool) and 1 <= bits <= _MAX_BITS
+    if bits is not None and not whole:
+        yield f"bits={bits!r}: expected a whole number from 1 to {_MAX_BITS}"  # 67
+    bounds: list[Any] = [
+        _LOWEST if minimum is None else minimum,
+        -_LOWEST if maximum is None else maximum,
+    ]
+    for name, bound in zip(("minimum", "maximum"), bounds, strict=True):
+        if isinstance(bound, bool) or not isinstance(bound, int | float) or not isfinite(bound):
+            yield f"{name}={bound!r}: expected a finite number"
+    if bounds[0] >= bounds[1]:
+        yield f"minimum={bounds[0]!r} is not below maximum={bounds[1]!r}"
+
+
+def raw_faults(specification: object) -> Iterator[str]:
+    """What is wrong with a specification whose options are nobody's business but the server's."""
+    if not isinstance(specification, Mapping):
+        yield "expected a document such as {'key': {'code': 1}, 'name': 'idx_code'}"
+    else:
+        key = specification.get("key")
+        if not isinstance(key, Mapping) or not key:
+            yield f"key={key!r}: expected a document such as {{'code': 1}}"
+        yield from name_faults(specification.get("name"))
 
 
 def wildcard_faults(path: str, include: Sequence[str], exclude: Sequence[str]) -> Iterator[str]:

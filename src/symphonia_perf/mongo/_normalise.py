@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any, TypeAlias
 
-__all__ = ["Form", "Specification", "normalise"]
+__all__ = ["Form", "Specification", "normalise", "shortest_collation"]
 
 Specification: TypeAlias = Mapping[str, Any]
 """An index as createIndexes takes it and listIndexes gives it."""
@@ -87,7 +87,7 @@ def normalise(specification: Specification, *, inherited: Specification | None =
     key = tuple(_key(given.pop("key"), given))
     if collation := _collation(given.pop("collation", None) or inherited):
         options["collation"] = collation
-    for flag in ("unique", "sparse", "hidden"):
+    for flag in ("unique", "sparse", "hidden", "prepareUnique"):
         if given.pop(flag, False):
             options[flag] = True
     if (lifetime := given.pop("expireAfterSeconds", None)) is not None:
@@ -120,6 +120,18 @@ def _collation(collation: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ..
     filled = {**_COLLATION_DEFAULTS, **_locale_defaults(collation["locale"]), **collation}
     filled.pop("version", None)
     return tuple(sorted(filled.items()))
+
+
+def shortest_collation(collation: Specification | None) -> dict[str, Any]:
+    """The collation without what its locale implies; `{"locale": "simple"}` for none."""
+    if collation is None or collation["locale"] == "simple":
+        return {"locale": "simple"}
+    defaults = {**_COLLATION_DEFAULTS, **_locale_defaults(collation["locale"]), "version": None}
+    return {
+        option: value
+        for option, value in collation.items()
+        if option != "version" and (option not in defaults or defaults[option] != value)
+    }
 
 
 def _locale_defaults(locale: str) -> dict[str, Any]:

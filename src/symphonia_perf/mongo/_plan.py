@@ -1,28 +1,45 @@
 """A plan for declared indexes: what it holds, how it reads, how it is carried out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from symphonia_perf._core.durations import seconds
 from symphonia_perf.mongo._findings import (
     Change,
     CreateIndex,
+    DropIndex,
     Finding,
+    HideIndex,
     IndexClash,
     IndexWarning,
     KeptIndex,
+    ModifyIndex,
+    RetiringIndex,
     UnmanagedIndex,
-    raise_conflicts,
-    shown,
-    told,
 )
 from symphonia_perf.mongo._normalise import Specification
+from symphonia_perf.mongo._progress import IndexProgress
+from symphonia_perf.mongo._texts import (
+    change_line,
+    index_line,
+    raise_conflicts,
+    retiring_line,
+    told,
+)
+from symphonia_perf.typing import Seconds
 
 if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
     from pymongo.database import Database
 
-__all__ = ["IndexPlan"]
+    from symphonia_perf.mongo._apply import Orders
+
+__all__ = ["RECORDS", "IndexPlan"]
+
+RECORDS = "symphonia_perf_indexes"  # the collection; see `IndexRegistry`
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,18 +61,27 @@ class IndexPlan:
     changes: tuple[Change, ...] = ()
     conflicts: tuple[IndexClash, ...] = ()
     kept: tuple[KeptIndex, ...] = ()
+    retiring: tuple[RetiringIndex, ...] = ()
     unmanaged: tuple[UnmanagedIndex, ...] = ()
     warnings: tuple[IndexWarning, ...] = ()
+    records: str = field(default=RECORDS, compare=False)
 
     @classmethod
-    def of(cls, findings: Sequence[Finding]) -> "IndexPlan":
+    def of(cls, findings: Sequence[Finding], *, records: str = RECORDS) -> "IndexPlan":
         """The plan that these findings make, each kind in its order."""
         return cls(
-            changes=tuple(item for item in findings if isinstance(item, CreateIndex)),
-            conflicts=tuple(item for item in findings if isinstance(item, IndexClash)),
-            kept=tuple(item for item in findings if isinstance(item, KeptIndex)),
-            unmanaged=tuple(item for item in findings if isinstance(item, UnmanagedIndex)),
-            warnings=tuple(item for item in findings if isinstance(item, IndexWarning)),
+            changes=(
+                *_only(CreateIndex, findings),
+                *_only(ModifyIndex, findings),
+                *_only(HideIndex, findings),
+                *_only(DropIndex, findings),
+            ),
+            conflicts=_only(IndexClash, findings),
+            kept=_only(KeptIndex, findings),
+            retiring=_only(RetiringIndex, findings),
+            unmanaged=_only(UnmanagedIndex, findings),
+            warnings=_only(IndexWarning, findings),
+            records=records,
         )
 
     @property
@@ -67,48 +93,128 @@ class IndexPlan:
         return not self.is_empty
 
     def describe(self) -> str:
-        """The plan for people: `+` create, `=` keep, `!` conflict, `?` unmanaged, then warnings."""
-        counts = (
-            f"{len(self.changes)} to create, {len(self.kept)} kept, "
-            f"{len(self.conflicts)} in conflict, {len(self.unmanaged)} unmanaged"
-        )
+        """The plan for people, one line for each finding, then a line of counts.
+
+        `+` create, `~` modify or hide, `-` drop, `=` keep, `.` hidden and observed, `!` conflict,
+        `?` unmanaged, then warnings.
+        """
+        counts = {
+            "to create": len(_only(CreateIndex, self.changes)),
+            "to modify": len(_only(ModifyIndex, self.changes)),
+            "to hide": len(_only(HideIndex, self.changes)),
+            "to drop": len(_only(DropIndex, self.changes)),
+            "kept": len(self.kept),
+            "retiring": len(self.retiring),
+            "in conflict": len(self.conflicts),
+            "unmanaged": len(self.unmanaged),
+        }
+        always = {"to create", "kept", "in conflict", "unmanaged"}
         return "\n".join(
             [
-                *(f"+ {shown(item)}" for item in self.changes),
-                *(f"= {shown(item)}" for item in self.kept),
+                *map(change_line, self.changes),
+                *(f"= {index_line(item)}" for item in self.kept),
+                *(f". {retiring_line(item)}" for item in self.retiring),
                 *(f"! {told(item)}" for item in self.conflicts),
-                *(f"? {shown(item)}" for item in self.unmanaged),
+                *(f"? {index_line(item)}" for item in self.unmanaged),
                 *(f"warning: {told(item)}" for item in self.warnings),
-                counts,
+                ", ".join(f"{n} {what}" for what, n in counts.items() if n or what in always),
             ]
         )
 
     def creates(self) -> dict[str, list[Specification]]:
         """What to create, by collection: each is one createIndexes command."""
         batches: dict[str, list[Specification]] = {}
-        for change in self.changes:
+        for change in _only(CreateIndex, self.changes):
             batches.setdefault(change.collection, []).append(change.specification)
         return batches
 
-    async def apply(self, db: "AsyncDatabase[Any]") -> None:
+    async def apply(
+        self,
+        db: "AsyncDatabase[Any]",
+        *,
+        drop: bool = False,
+        allow_gap: bool = False,
+        progress: Callable[[IndexProgress], None] | None = None,
+        timeout: Seconds | None = None,  # noqa: ASYNC109 - a build goes on after it: it says so
+    ) -> None:
         """Carry the plan out on a database of `pymongo.AsyncMongoClient`.
 
         Sends one createIndexes per collection that lacks an index, and returns when they are
-        built. Safe to repeat, and to run from several processes at once. Never drops anything.
+        built, also where that takes longer than the client's `socketTimeoutMS` or `timeoutMS`.
+        Then changes in place, hides what is retired, and drops what it may. Safe to repeat, and to
+        run from several processes at once.
+
+        Args:
+            db: the database that the plan was made for.
+            drop: drop the retired indexes that were hidden long enough; otherwise they stay.
+            allow_gap: where an index stands in the way of its new declaration, drop it and build
+                the new one: meanwhile queries have neither. Without it that is a conflict.
+            progress: is told every half second how far a build is (with PyMongo's synchronous
+                client the build then runs in a thread); needs the privilege `inprog`.
+            timeout: seconds to wait for builds; default: as long as they take.
 
         Raises:
             IndexConflict: before anything is written, when the plan holds a conflict; from the
                 server, when an index that stands in the way was created meanwhile.
-            MongoOperationError: the server refused, or could not be reached.
+            MongoOperationError: the server refused (duplicates are named by their `_id`), could
+                not be reached, or `timeout` has passed; a new plan finishes what was begun.
         """
-        from symphonia_perf.mongo._apply import apply  # noqa: PLC0415 - it loads the driver
+        from symphonia_perf.mongo._apply import apply  # noqa: PLC0415 - only with a database
 
-        raise_conflicts(self.conflicts)
-        await apply(db, self.creates())
+        if orders := self._orders(db, drop, allow_gap, progress, timeout):
+            from symphonia_perf.mongo._run import run  # noqa: PLC0415 - it loads the driver
 
-    def apply_sync(self, db: "Database[Any]") -> None:
+            await run(db, apply(orders))
+
+    def apply_sync(
+        self,
+        db: "Database[Any]",
+        *,
+        drop: bool = False,
+        allow_gap: bool = False,
+        progress: Callable[[IndexProgress], None] | None = None,
+        timeout: Seconds | None = None,
+    ) -> None:
         """The same as `apply`, on a database of `pymongo.MongoClient`."""
-        from symphonia_perf.mongo._apply import apply_sync  # noqa: PLC0415 - it loads the driver
+        from symphonia_perf.mongo._apply import apply  # noqa: PLC0415 - only with a database
 
-        raise_conflicts(self.conflicts)
-        apply_sync(db, self.creates())
+        if orders := self._orders(db, drop, allow_gap, progress, timeout):
+            from symphonia_perf.mongo._run import run_sync  # noqa: PLC0415 - it loads the driver
+
+            run_sync(db, apply(orders))
+
+    def _orders(
+        self,
+        db: Any,
+        drop: bool,  # noqa: FBT001 - private, and handed on
+        allow_gap: bool,  # noqa: FBT001
+        progress: Callable[[IndexProgress], None] | None,
+        timeout: Seconds | None,
+    ) -> "Orders | None":
+        """What is to be done with this much permission, None when that is nothing.
+
+        Raises:
+            IndexConflict: a conflict that these permissions do not solve.
+        """
+        from symphonia_perf.mongo._apply import Orders  # noqa: PLC0415 - only with a database
+
+        limit = None if timeout is None else seconds(timeout, option="timeout")
+        raise_conflicts([item for item in self.conflicts if not (allow_gap and item.gap)])
+        drops = _only(DropIndex, self.changes) if drop else ()
+        if not (self.conflicts or drops or len(self.changes) > len(_only(DropIndex, self.changes))):
+            return None
+        return Orders(
+            database=db.name,
+            records=self.records,
+            creates=self.creates(),
+            modifies=_only(ModifyIndex, self.changes),
+            rebuilds=self.conflicts,
+            hides=_only(HideIndex, self.changes),
+            drops=drops,
+            progress=progress,
+            timeout=limit,
+        )
+
+
+def _only(kind: type[T], findings: Iterable[Finding]) -> tuple[T, ...]:
+    return tuple(item for item in findings if isinstance(item, kind))

@@ -1,4 +1,4 @@
-"""Indexes declared in code: compared with the database, and created where they are missing.
+"""Indexes declared in code: compared with the database, created, changed, retired and verified.
 
 ```python
 from symphonia_perf.mongo import Index, IndexRegistry
@@ -9,34 +9,40 @@ indexes.add(
     Index("status", "-createdAt", name="idx_status_created"),
     Index.geo("pickupLocation.coordinates", name="idx_pickup_geo"),
 )
+indexes.retire("transport_orders", "idx_status")
 ```
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
+from symphonia_perf._core.durations import seconds
 from symphonia_perf.errors import ConfigurationError
+from symphonia_perf.mongo._advice import redundant
 from symphonia_perf.mongo._diff import findings, repetitions
-from symphonia_perf.mongo._documents import copied, split_direction
 from symphonia_perf.mongo._findings import (
     Change,
     CreateIndex,
+    Declaration,
+    DropIndex,
     ExistingIndexes,
+    HideIndex,
     IndexClash,
     IndexWarning,
     KeptIndex,
+    ModifyIndex,
+    RetiringIndex,
     UnmanagedIndex,
 )
-from symphonia_perf.mongo._index_rules import (
-    key_faults,
-    option_faults,
-    weight_faults,
-    whole_seconds,
-    wildcard_faults,
-)
-from symphonia_perf.mongo._plan import IndexPlan
-from symphonia_perf.typing import Document, Seconds
+from symphonia_perf.mongo._index import Findable, Index, IndexOptions
+from symphonia_perf.mongo._index_rules import name_faults
+from symphonia_perf.mongo._normalise import normalise
+from symphonia_perf.mongo._plan import RECORDS, IndexPlan
+from symphonia_perf.mongo._progress import IndexProgress
+from symphonia_perf.mongo._requirements import Version
+from symphonia_perf.mongo._serving import ServedQuery
+from symphonia_perf.mongo._usage import UnusedIndex
+from symphonia_perf.typing import Seconds
 
 if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
@@ -45,173 +51,26 @@ if TYPE_CHECKING:
 __all__ = [
     "Change",
     "CreateIndex",
+    "DropIndex",
     "ExistingIndexes",
+    "Findable",
+    "HideIndex",
     "Index",
     "IndexClash",
     "IndexOptions",
     "IndexPlan",
+    "IndexProgress",
     "IndexRegistry",
     "IndexWarning",
     "KeptIndex",
+    "ModifyIndex",
+    "RetiringIndex",
+    "ServedQuery",
     "UnmanagedIndex",
+    "UnusedIndex",
 ]
 
-Key: TypeAlias = str | tuple[str, int | str]
-
-
-class IndexOptions(TypedDict, total=False):
-    """What every kind of index takes; see `Index`."""
-
-    name: str
-    unique: bool
-    sparse: bool
-    expire_after: Seconds
-    partial: Mapping[str, Any]
-    collation: Mapping[str, Any]
-    hidden: bool
-
-
-@dataclass(frozen=True, slots=True, init=False, repr=False)
-class Index:
-    """One declared index; checked when it is made, so a mistake fails at import.
-
-    ```python
-    from symphonia_perf.mongo import Index
-
-    index = Index("clientId", "-createdAt", partial={"status": "OPEN"})
-    assert index.name == "clientId_1_createdAt_-1"
-    ```
-
-    Args:
-        keys: fields in order, `"-field"` for descending; or pairs as the driver takes them, such as
-            `("position", "2d")`, for compound indexes of special kinds.
-        name: default: MongoDB's own, made of fields and directions.
-        unique: refuse a second document with the same values.
-        sparse: leave out documents that have none of the fields.
-        expire_after: seconds after which a document is deleted, counted from the date in the one
-            indexed field; whole seconds, or a `timedelta` of such.
-        partial: index only the documents that match this filter.
-        collation: how text compares, as in `{"locale": "en", "strength": 2}`; default: the
-            collection's own.
-        hidden: maintained, but not used by the query planner.
-
-    Raises:
-        ConfigurationError: MongoDB would refuse the index, or could never use it.
-    """
-
-    keys: tuple[tuple[str, int | str], ...]
-    name: str
-    _options: Document = field(hash=False)
-
-    def __init__(
-        self,
-        *keys: Key,
-        name: str | None = None,
-        unique: bool = False,
-        sparse: bool = False,
-        expire_after: Seconds | None = None,
-        partial: Mapping[str, Any] | None = None,
-        collation: Mapping[str, Any] | None = None,
-        hidden: bool = False,
-    ) -> None:
-        shown = f"Index({', '.join(map(repr, keys))})" if name is None else f"Index {name!r}"
-        pairs = tuple(_pair(key, shown) for key in keys)
-        _refuse(shown, key_faults(pairs))
-        # The server's own form: https://www.mongodb.com/docs/manual/indexes/#index-names
-        chosen = "_".join(f"{path}_{kind}" for path, kind in pairs) if name is None else name
-        given = {
-            "unique": unique,
-            "sparse": sparse,
-            "expire_after": expire_after,
-            "partial": partial,
-            "collation": collation,
-            "hidden": hidden,
-        }
-        _refuse(shown, option_faults(pairs, chosen, given))
-        object.__setattr__(self, "keys", pairs)
-        object.__setattr__(self, "name", chosen)
-        object.__setattr__(self, "_options", _createindexes_options(shown, pairs, given))
-
-    def __repr__(self) -> str:
-        return f"Index({self.specification()})"
-
-    @classmethod
-    def geo(cls, path: str, *then: Key, **options: Unpack[IndexOptions]) -> "Index":
-        """A 2dsphere index on GeoJSON at `path`: what `$near` needs.
-
-        Raises:
-            ConfigurationError: as for `Index`.
-        """
-        return cls((path, "2dsphere"), *then, **options)
-
-    @classmethod
-    def hashed(cls, path: str, *then: Key, **options: Unpack[IndexOptions]) -> "Index":
-        """A hashed index: equality only, spreads a shard key evenly.
-
-        Raises:
-            ConfigurationError: as for `Index`.
-        """
-        return cls((path, "hashed"), *then, **options)
-
-    @classmethod
-    def text(
-        cls,
-        *paths: str,
-        weights: Mapping[str, int] | None = None,
-        language: str = "english",
-        language_field: str = "language",
-        **options: Unpack[IndexOptions],
-    ) -> "Index":
-        """A text index for `$text`; a collection can have one.
-
-        Args:
-            paths: the fields to search; `"$**"` for all text of a document.
-            weights: field -> how much a word counts there, 1 to 99,999; default 1.
-            language: whose stop words and stems are used; `"none"` for neither.
-            language_field: where a document may name its own language.
-            options: as for `Index`.
-
-        Raises:
-            ConfigurationError: as for `Index`, or a weight for a field that is not in `paths`.
-        """
-        index = cls(*((path, "text") for path in paths), **options)
-        _refuse(f"Index {index.name!r}", weight_faults(paths, weights or {}))
-        return index._with(
-            weights={**dict.fromkeys(paths, 1), **(weights or {})},
-            default_language=language,
-            language_override=language_field,
-        )
-
-    @classmethod
-    def wildcard(
-        cls,
-        path: str = "",
-        *,
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
-        **options: Unpack[IndexOptions],
-    ) -> "Index":
-        """An index on every field below `path`, or on those that `include` or `exclude` leave.
-
-        Raises:
-            ConfigurationError: as for `Index`, or `path`, `include` and `exclude` were combined.
-        """
-        index = cls(f"{path}.$**" if path else "$**", **options)
-        _refuse(f"Index {index.name!r}", wildcard_faults(path, include, exclude))
-        if not include and not exclude:
-            return index
-        return index._with(
-            wildcardProjection={**dict.fromkeys(include, 1), **dict.fromkeys(exclude, 0)}
-        )
-
-    def specification(self) -> Document:
-        """The index as createIndexes takes it; a new document on every call."""
-        return {"key": dict(self.keys), "name": self.name, **copied(self._options)}
-
-    def _with(self, **options: Any) -> "Index":
-        # Only for an index that a class method has just made.
-        object.__setattr__(self, "_options", {**self._options, **options})
-        return self
+_WEEK = 7 * 86_400.0  # a service is used in another way at weekends
 
 
 class IndexRegistry:
@@ -224,25 +83,44 @@ class IndexRegistry:
     indexes.add("carriers", Index("code", unique=True), Index("country", "name"))
     assert len(indexes.diff({}).changes) == 2
     ```
+
+    Args:
+        records: the collection, in the same database, that remembers since when a retired index
+            has been hidden. It is written only when something is retired.
+
+    Raises:
+        ConfigurationError: not a collection's name.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, records: str = RECORDS) -> None:
+        _check_collection(records)
+        self._records = records
         self._declared: dict[str, tuple[Index, ...]] = {}
+        self._retired: dict[str, dict[str, float]] = {}
 
     @property
     def declared(self) -> dict[str, tuple[Index, ...]]:
         """Collection -> its indexes, in the order of their declaration."""
         return dict(self._declared)
 
+    @property
+    def retired(self) -> dict[str, dict[str, float]]:
+        """Collection -> names of indexes that shall go -> seconds of observation."""
+        return {collection: dict(names) for collection, names in self._retired.items()}
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """The collections that something was declared for."""
+        return tuple(dict.fromkeys((*self._declared, *self._retired)))
+
     def add(self, collection: str, *indexes: Index) -> None:
         """Declare indexes of a collection; call it as often as is convenient.
 
         Raises:
             ConfigurationError: not a collection's name, not an `Index`, or declared already (by
-                name, or the same index under another name). Nothing was added then.
+                name, or the same index under another name), or retired. Nothing was added then.
         """
-        if not _is_collection(collection):
-            raise ConfigurationError(f"{collection!r}: expected a collection's name")
+        _check_collection(collection)
         if not indexes:
             raise ConfigurationError(
                 f"{collection}: no index given; write add('orders', Index(...))"
@@ -251,68 +129,182 @@ class IndexRegistry:
         for index in indexes:
             if not isinstance(index, Index):
                 raise ConfigurationError(f"{collection}: {index!r} is not an Index")
+            shown = f"{collection}: Index {index.name!r}"
+            if index.name in self._retired.get(collection, {}):
+                raise ConfigurationError(f"{shown}: is retired; a new index needs a new name")
             for other in declared:
-                faults = repetitions(index.specification(), other.specification())
-                _refuse(f"{collection}: Index {index.name!r}", faults)
+                for fault in repetitions(index.specification(), other.specification()):
+                    raise ConfigurationError(f"{shown}: {fault}")
             declared.append(index)
         self._declared[collection] = tuple(declared)
 
-    def diff(self, existing: Mapping[str, ExistingIndexes]) -> IndexPlan:
-        """The plan for a database that has `existing`, without asking any."""
-        declared = {
-            collection: [index.specification() for index in indexes]
+    def retire(self, collection: str, name: str, *, observe: Seconds = _WEEK) -> None:
+        """Declare that an index shall go: it is hidden first, and dropped by a later run.
+
+        To replace an index, declare the new one under a new name and retire the old one: `apply`
+        builds the new, then hides the old, which costs writes but takes part in no query. Should a
+        query miss it, unhiding brings it back at once. When it was hidden for `observe` seconds, a
+        run of `apply(drop=True)` drops it. What is not there is no work, so the line may stay.
+
+        Raises:
+            ConfigurationError: not names, `_id_`, a declared index, or not a duration.
+        """
+        _check_collection(collection)
+        for fault in name_faults(name):
+            raise ConfigurationError(f"{collection}: retire: {fault}")
+        if name in {index.name for index in self._declared.get(collection, ())}:
+            raise ConfigurationError(f"{collection}: {name!r} is declared, so it cannot be retired")
+        length = seconds(observe, option=f"{collection}: retire({name!r}): observe", zero=True)
+        self._retired.setdefault(collection, {})[name] = length
+
+    def diff(
+        self, existing: Mapping[str, ExistingIndexes], *, server: Version | None = None
+    ) -> IndexPlan:
+        """The plan for a database that has `existing`, without asking any.
+
+        Args:
+            existing: collection -> what it has; one that is missing has no indexes.
+            server: its version, as in `(6, 0)`; what it is too old for is then a conflict.
+        """
+        found = findings(self._declarations(), existing, server=server)
+        return IndexPlan.of(found, records=self._records)
+
+    def redundant(self) -> tuple[IndexWarning, ...]:
+        """The declared indexes that a longer declared one makes superfluous; asks no database."""
+        return tuple(
+            IndexWarning(collection=collection, name=name, reason=reason)
             for collection, indexes in self._declared.items()
-        }
-        return IndexPlan.of(findings(declared, existing))
+            for name, reason in redundant([normalise(item.specification()) for item in indexes])
+        )
 
     async def plan(self, db: "AsyncDatabase[Any]") -> IndexPlan:
         """The plan for a database of `pymongo.AsyncMongoClient`.
 
-        Reads only: one listIndexes per declared collection, and one listCollections.
+        Reads only: one listIndexes per declared collection, some at a time, one listCollections,
+        one buildInfo, and the records of retired indexes where there are any.
 
         Raises:
             MongoOperationError: the server refused (a view has code 166), or is out of reach.
         """
-        from symphonia_perf.mongo._apply import read  # noqa: PLC0415 - it loads the driver
+        from symphonia_perf.mongo._reading import read  # noqa: PLC0415 - only with a database
+        from symphonia_perf.mongo._run import run  # noqa: PLC0415 - it loads the driver
 
-        return self.diff(await read(db, self._declared))
+        seen = await run(db, read(self.collections, records=self._asked_records()))
+        return self.diff(seen.existing, server=seen.server)
 
     def plan_sync(self, db: "Database[Any]") -> IndexPlan:
         """The same as `plan`, for a database of `pymongo.MongoClient`."""
-        from symphonia_perf.mongo._apply import read_sync  # noqa: PLC0415 - it loads the driver
+        from symphonia_perf.mongo._reading import read  # noqa: PLC0415 - only with a database
+        from symphonia_perf.mongo._run import run_sync  # noqa: PLC0415 - it loads the driver
 
-        return self.diff(read_sync(db, self._declared))
+        seen = run_sync(db, read(self.collections, records=self._asked_records()))
+        return self.diff(seen.existing, server=seen.server)
+
+    async def verify(self, db: "AsyncDatabase[Any]") -> tuple[ServedQuery, ...]:
+        """Explain every query declared with an index, on documents like those of production.
+
+        Nothing is executed. An empty collection proves little: its plans are all equally good.
+
+        Raises:
+            IndexNotUsed: another plan wins, or the sort is done in memory; tells all such queries.
+            MongoOperationError: the server refused, or is out of reach.
+        """
+        from symphonia_perf.mongo._reading import verify  # noqa: PLC0415 - only with a database
+        from symphonia_perf.mongo._run import run  # noqa: PLC0415 - it loads the driver
+
+        return await run(db, verify(self._declarations()))
+
+    def verify_sync(self, db: "Database[Any]") -> tuple[ServedQuery, ...]:
+        """The same as `verify`, for a database of `pymongo.MongoClient`."""
+        from symphonia_perf.mongo._reading import verify  # noqa: PLC0415 - only with a database
+        from symphonia_perf.mongo._run import run_sync  # noqa: PLC0415 - it loads the driver
+
+        return run_sync(db, verify(self._declarations()))
+
+    async def unused(
+        self, db: "AsyncDatabase[Any]", *, observed: Seconds = 0.0
+    ) -> tuple[UnusedIndex, ...]:
+        """The indexes of the declared collections that no member has used since it counts.
+
+        Every data-bearing member that clients can see is asked, since each counts its own queries.
+        An index that does something by itself is never unused: `_id_`, TTL and unique ones; nor is
+        a hidden one, which queries cannot use.
+
+        Args:
+            db: any database object of the replica set; each member is asked by a short-lived
+                client with the same settings.
+            observed: seconds that every member must have counted; counters begin at zero when a
+                member starts and when an index is created, hidden or unhidden.
+
+        Raises:
+            MongoOperationError: the server refused, or a member is out of reach, or the answer
+                would not be known for all members, as behind mongos.
+        """
+        from symphonia_perf.mongo._reading import unused  # noqa: PLC0415 - only with a database
+        from symphonia_perf.mongo._run import run  # noqa: PLC0415 - it loads the driver
+
+        length = seconds(observed, option="observed", zero=True)
+        return await run(db, unused(self.collections, observed=length))
+
+    def unused_sync(
+        self, db: "Database[Any]", *, observed: Seconds = 0.0
+    ) -> tuple[UnusedIndex, ...]:
+        """The same as `unused`, for a database of `pymongo.MongoClient`."""
+        from symphonia_perf.mongo._reading import unused  # noqa: PLC0415 - only with a database
+        from symphonia_perf.mongo._run import run_sync  # noqa: PLC0415 - it loads the driver
+
+        length = seconds(observed, option="observed", zero=True)
+        return run_sync(db, unused(self.collections, observed=length))
+
+    @staticmethod
+    async def export(
+        db: "AsyncDatabase[Any]", *, collections: Collection[str] | None = None
+    ) -> str:
+        """Python source that declares what a live database has; to run it makes `indexes`.
+
+        Args:
+            db: a database of `pymongo.AsyncMongoClient`.
+            collections: default: all that are no views and not the server's own.
+
+        Raises:
+            MongoOperationError: the server refused, or is out of reach.
+        """
+        from symphonia_perf.mongo._reading import export  # noqa: PLC0415 - only with a database
+        from symphonia_perf.mongo._run import run  # noqa: PLC0415 - it loads the driver
+
+        return await run(db, export(db.name, collections))
+
+    @staticmethod
+    def export_sync(db: "Database[Any]", *, collections: Collection[str] | None = None) -> str:
+        """The same as `export`, for a database of `pymongo.MongoClient`."""
+        from symphonia_perf.mongo._reading import export  # noqa: PLC0415 - only with a database
+        from symphonia_perf.mongo._run import run_sync  # noqa: PLC0415 - it loads the driver
+
+        return run_sync(db, export(db.name, collections))
+
+    def _declarations(self) -> dict[str, Declaration]:
+        return {
+            collection: Declaration(
+                indexes=[index.specification() for index in self._declared.get(collection, ())],
+                retired=self._retired.get(collection, {}),
+                queries=_queries(self._declared.get(collection, ())),
+            )
+            for collection in self.collections
+        }
+
+    def _asked_records(self) -> str | None:
+        return self._records if self._retired else None
 
 
-def _pair(key: Any, shown: str) -> tuple[Any, Any]:
-    if not isinstance(key, tuple):
-        return split_direction(key)
-    if len(key) != 2:
-        raise ConfigurationError(f"{shown}: {key!r}: expected a pair such as ('position', '2d')")
-    return key
+def _queries(indexes: Iterable[Index]) -> dict[str, list[dict[str, Any]]]:
+    return {
+        index.name: [query.find_kwargs() for query in index.serves]
+        for index in indexes
+        if index.serves
+    }
 
 
-def _is_collection(name: object) -> bool:
+def _check_collection(name: object) -> None:
     # https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions
-    return isinstance(name, str) and bool(name) and not {"$", "\0"} & set(name)
-
-
-def _refuse(shown: str, faults: Iterator[str]) -> None:
-    for fault in faults:
-        raise ConfigurationError(f"{shown}: {fault}")
-
-
-def _createindexes_options(
-    shown: str, pairs: Sequence[tuple[str, int | str]], given: Mapping[str, Any]
-) -> Document:
-    options: Document = {flag: True for flag in ("unique", "sparse", "hidden") if given[flag]}
-    if (lifetime := given["expire_after"]) is not None:
-        options["expireAfterSeconds"] = whole_seconds(lifetime, option=f"{shown}: expire_after")
-    if given["partial"] is not None:
-        options["partialFilterExpression"] = copied(given["partial"], f"{shown}: partial")
-    if given["collation"] is not None:
-        options["collation"] = dict(given["collation"])
-    elif {"text", "2d"} & {kind for _, kind in pairs}:
-        # They have none, and must say so in a collection that has a default (67).
-        options["collation"] = {"locale": "simple"}
-    return options
+    if not isinstance(name, str) or not name or {"$", "\0"} & set(name):
+        raise ConfigurationError(f"{name!r}: expected a collection's name")

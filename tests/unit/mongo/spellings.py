@@ -32,6 +32,17 @@ _PLAIN = _index()
 _TEXT = _index({"a": "text", "b": "text"})
 _TTL = _index(expireAfterSeconds=5)
 
+# What createIndexes refuses or ignores, and collMod can do (MongoDB 6.0).
+BY_COLLMOD = {
+    "hide",
+    "unhide",
+    "unique",
+    "prepared",
+    "prepared, then unique",
+    "longer expiry",
+    "expiry added",
+}
+
 PAIRS: dict[str, tuple[Specification, Specification, str | int]] = {
     # keys
     "float direction": (_index({"k": 1.0}), _PLAIN, "same"),
@@ -59,6 +70,8 @@ PAIRS: dict[str, tuple[Specification, Specification, str | int]] = {
         _PLAIN,
         85,
     ),
+    "prepared": (_index(prepareUnique=True), _PLAIN, 85),
+    "prepared, then unique": (_index(prepareUnique=True), _index(unique=True), 86),
     # expiry
     "same expiry": (_index(expireAfterSeconds=5.0), _TTL, "same"),
     "never": (
@@ -68,6 +81,7 @@ PAIRS: dict[str, tuple[Specification, Specification, str | int]] = {
     ),
     "longer expiry": (_TTL, _index(expireAfterSeconds=6), 85),
     "expiry removed": (_TTL, _PLAIN, 85),
+    "expiry added": (_PLAIN, _TTL, 85),
     "expiry added, another name": (_PLAIN, _index(name="m", expireAfterSeconds=6), 85),
     # partial
     "partial added": (_PLAIN, _partial({"a": 1}), 86),

@@ -61,6 +61,21 @@ def test_every_option_arrives_under_the_name_of_the_server() -> None:
                 "language_override": "language",
             },
         ),
+        (
+            Index.flat("p", "-at", bits=20, minimum=-10, maximum=10.5),
+            {
+                "key": {"p": "2d", "at": -1},
+                "name": "p_2d_at_-1",
+                "collation": {"locale": "simple"},
+                "bits": 20,
+                "min": -10,
+                "max": 10.5,
+            },
+        ),
+        (
+            Index.raw({"name": "x", "key": {"a": 2}, "storageEngine": {"wiredTiger": {}}}),
+            {"key": {"a": 2}, "name": "x", "storageEngine": {"wiredTiger": {}}},
+        ),
         (Index.wildcard(), {"key": {"$**": 1}, "name": "$**_1"}),
         (Index.wildcard("attributes"), {"key": {"attributes.$**": 1}, "name": "attributes.$**_1"}),
         (
@@ -156,6 +171,21 @@ REFUSED: dict[str, tuple[Callable[[], Index], str]] = {
     "weight True": (lambda: Index.text("a", weights={"a": True}), "weights['a']=True"),
     "wildcard both ways": (lambda: Index.wildcard(include="a", exclude="b"), "exclude each other"),
     "wildcard path and list": (lambda: Index.wildcard("a", include=["b"]), "exclude each other"),
+    "bits": (lambda: Index.flat("p", bits=0), "bits=0: expected a whole number from 1 to 32"),
+    "bits True": (lambda: Index.flat("p", bits=True), "bits=True"),
+    "bits 33": (lambda: Index.flat("p", bits=33), "bits=33"),
+    "infinite bound": (lambda: Index.flat("p", maximum=float("inf")), "maximum=inf: expected a"),
+    "bound of text": (lambda: Index.flat("p", minimum="0"), "minimum='0'"),  # type: ignore[arg-type]
+    "bound True": (lambda: Index.flat("p", minimum=True), "minimum=True"),
+    "bounds turned": (lambda: Index.flat("p", maximum=-180), "minimum=-180.0 is not below"),
+    "raw list": (lambda: Index.raw([1]), "expected a document such as"),  # type: ignore[arg-type]
+    "raw without key": (lambda: Index.raw({"name": "x"}), "key=None: expected a document"),
+    "raw key": (lambda: Index.raw({"name": "x", "key": {}}), "key={}: expected a document"),
+    "raw without name": (lambda: Index.raw({"key": {"a": 1}}), "name=None: expected text"),
+    "raw number": (
+        lambda: Index.raw({"key": {1: 1}, "name": "x"}),
+        "the key 1 is a int, expected text",
+    ),
     "wildcard list": (lambda: Index.wildcard(include=["a."]), "'a.' has an empty part"),
 }
 
