@@ -38,6 +38,8 @@ async def pages(typed: AsyncCollection[Order]) -> None:
     assert_type(page.has_next, bool)
     assert_type(QUERY.page_sync(sync_orders, keys=[b"k", "k"]), Page[Document])
     assert_type(await QUERY.page(raw_documents(orders)), Page[RawBSONDocument])
+    async with AsyncMongoClient[Document]().start_session() as session:
+        assert_type(await QUERY.page(orders, session=session, keys=None), Page[Document])
     assert_type(await QUERY.explain_check(orders), tuple[str, ...])
     assert_type(QUERY.explain_check_sync(sync_orders), tuple[str, ...])
 
@@ -60,3 +62,4 @@ async def mistakes() -> None:
     await QUERY.page(orders, number="5")  # type: ignore[arg-type]
     await QUERY.page(sync_orders)  # type: ignore[arg-type]
     QUERY.page_sync(orders)  # type: ignore[arg-type]
+    QUERY.page_sync(sync_orders, session=AsyncMongoClient().start_session())  # type: ignore[arg-type]

@@ -8,9 +8,10 @@
 """
 
 import json
+import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from symphonia_perf._core.lazy import missing_extra
 from symphonia_perf.errors import MongoOperationError, SymphoniaError
@@ -19,6 +20,7 @@ __all__ = ["main", "run"]
 
 _ERROR = 1
 _STOPPED = 130  # as a shell counts Ctrl-C
+_PASSWORD = re.compile(r"(?<=//)([^\s:@/]*):[^\s@/]*@")  # a user's own module may say its URI
 
 
 def main() -> NoReturn:
@@ -39,16 +41,28 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(clear, arguments)
     except SymphoniaError as error:
         return _failed(error, arguments)
+    except OSError as error:  # a full disk behind the redirection; click ends a closed pipe itself
+        _write(sys.stderr, f"Error: cannot write: {error}")
+        return _ERROR
     except KeyboardInterrupt:
-        sys.stderr.write("Stopped. An index build that has begun goes on on the server.\n")
+        _tell("Stopped", "a build that has begun goes on on the server", None, arguments)
         return _STOPPED
 
 
 def _failed(error: SymphoniaError, arguments: Sequence[str]) -> int:
-    # What the driver knows of each server follows in angle brackets, and helps nobody here.
-    sentence = str(error).partition(", Topology Description")[0]
-    if "--json" in arguments:
-        code = error.code if isinstance(error, MongoOperationError) else None
-        sys.stdout.write(json.dumps({"error": sentence, "code": code}) + "\n")
-    sys.stderr.write(f"Error: {sentence}\n")
+    code = error.code if isinstance(error, MongoOperationError) else None
+    _tell("Error", str(error), code, arguments)
     return _ERROR
+
+
+def _tell(kind: str, sentence: str, code: int | None, arguments: Sequence[str]) -> None:
+    """One line on stderr, and one document on stdout for who asked for it; without passwords."""
+    line = _PASSWORD.sub(r"\1:***@", " ".join(sentence.split()))
+    if "--json" in arguments:
+        _write(sys.stdout, json.dumps({"error": line, "code": code}))
+    _write(sys.stderr, f"{kind}: {line}")
+
+
+def _write(stream: TextIO | None, line: str) -> None:
+    if stream is not None:  # it was not closed with `>&-`
+        stream.write(f"{line}\n")

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 from pymongo.database import Database
 from pymongo.errors import ConfigurationError as DriverConfigurationError
+from pymongo.errors import InvalidName
 from rich.console import Console
 
 from symphonia_perf._core.durations import parse_duration
@@ -17,8 +18,9 @@ from symphonia_perf.cli.reporting import (
     print_plan,
     served_document,
     unused_document,
+    unused_lines,
 )
-from symphonia_perf.cli.watching import build_bars
+from symphonia_perf.cli.watching import build_bars, told_when_waiting
 from symphonia_perf.errors import ConfigurationError, IndexNotUsed
 from symphonia_perf.mongo.clients import create_client
 from symphonia_perf.mongo.indexes import IndexPlan, IndexRegistry
@@ -29,7 +31,8 @@ __all__ = ["invoke"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_CLEAN, _DRIFT = 0, 2
+_OBSERVED = "How long every member must have counted; a younger index is undecided."
+_CLEAN, _ERROR, _DRIFT = 0, 1, 2
 
 
 def invoke(arguments: Sequence[str]) -> int:
@@ -40,8 +43,11 @@ def invoke(arguments: Sequence[str]) -> int:
     """
     try:
         code = program.main(list(arguments), "symphonia-perf", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:  # a command without its subcommand
+        error.show()
+        return _ERROR
     except click.ClickException as error:  # click's own code for a wrong option is our drift
-        raise ConfigurationError(f"{error.format_message()}; see --help") from error
+        raise ConfigurationError(f"{error.format_message().rstrip('.')}; see --help") from error
     except click.Abort as error:
         raise KeyboardInterrupt from error
     return int(code or _CLEAN)
@@ -156,19 +162,19 @@ def verify(registry: str, uri: str, database: str | None, *, as_json: bool) -> i
 @indexes.command()
 @_registry
 @_common
-@click.option("--observed", callback=_seconds, default="0s", help="Counted for at least, as in 7d.")
+@click.option("--observed", callback=_seconds, default="7d", show_default=True, help=_OBSERVED)
 def unused(registry: str, uri: str, database: str | None, *, as_json: bool, observed: float) -> int:
     """List indexes that no query has used on any member."""
     found = load_registry(registry)
     with _connected(uri, database) as db:
-        idle = found.unused_sync(db, observed=observed)
-        lines = [
-            f"{item.collection}: {item.name}: not used for {item.counted_for / 86_400:.1f} days "
-            f"on {len(item.members)} members"
-            for item in idle
-        ]
-        documents = [unused_document(item) for item in idle]
-        _show({"unused": documents}, lines or ["Every index is used."], as_json=as_json)
+        without_use = found.unused_sync(db, observed=0)
+        idle = [item for item in without_use if item.counted_for >= observed]
+        young = [item for item in without_use if item.counted_for < observed]
+        documents = {
+            "unused": [unused_document(item) for item in idle],
+            "undecided": [unused_document(item) for item in young],
+        }
+        _show(documents, unused_lines(idle, young, observed), as_json=as_json)
     return _DRIFT if idle else _CLEAN
 
 
@@ -187,13 +193,15 @@ def export(registry: str | None, uri: str, database: str | None, *, as_json: boo
 @contextmanager
 def _connected(uri: str, database: str | None) -> Iterator[Database[Document]]:
     options = PoolOptions.from_uri(uri, min_size=0, app_name="symphonia-perf")
-    with create_client(options) as client:
+    with create_client(options) as client, told_when_waiting(client):
         try:
-            db = client.get_default_database(database) if database is None else client[database]
+            db = client.get_default_database() if database is None else client[database]
         except DriverConfigurationError as error:
             raise ConfigurationError(
                 "which database? Say --database NAME, or end the URI with /NAME"
             ) from error
+        except InvalidName as error:
+            raise ConfigurationError(f"--database={database!r}: {error}") from error
         yield db
 
 

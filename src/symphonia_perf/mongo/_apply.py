@@ -2,23 +2,24 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from symphonia_perf.errors import MongoOperationError
-from symphonia_perf.mongo._build import LOOK, SHOWN, TRIES, Patience, create
+from symphonia_perf.errors import ConfigurationError, IndexConflict, MongoOperationError
+from symphonia_perf.mongo._build import LOOK, SHOWN, TRIES, Patience, create, ids_text
 from symphonia_perf.mongo._findings import (
     DropIndex,
     HideIndex,
     IndexClash,
     ModifyIndex,
 )
-from symphonia_perf.mongo._normalise import Specification
+from symphonia_perf.mongo._normalise import Specification, normalise
 from symphonia_perf.mongo._progress import IndexProgress
-from symphonia_perf.mongo._reading import counters
+from symphonia_perf.mongo._reading import counters, read
 from symphonia_perf.mongo._steps import Command, Pause, Procedure, Unanswered
-from symphonia_perf.mongo._texts import index_line, value
+from symphonia_perf.mongo._texts import index_line, index_text
 from symphonia_perf.mongo._usage import Counters
 from symphonia_perf.typing import Document
 
@@ -27,6 +28,7 @@ __all__ = ["Orders", "apply"]
 _NOT_UNIQUE = 359
 # Another index build on the collection; the same change by another process.
 _BUSY = (12587, 117)
+_ABORTED = 276
 _RACED = 125  # CommandFailed: two processes made the index unique at the same moment
 _GONE = (26, 27)  # the collection, the index
 
@@ -36,6 +38,7 @@ class Orders:
     """What `apply` was told, besides the plan."""
 
     database: str
+    planned: str | None  # the database that was read for it, None where none was
     records: str
     creates: Mapping[str, Sequence[Specification]]
     modifies: Sequence[ModifyIndex]
@@ -48,7 +51,17 @@ class Orders:
 
 
 def apply(orders: Orders) -> Procedure[None]:
-    """Build first, then change, then hide, then drop: no query loses an index before its heir."""
+    """Build first, then change, then hide, then drop: no query loses an index before its heir.
+
+    Raises:
+        ConfigurationError: the plan was made for another database.
+        MongoOperationError: see `IndexPlan.apply`.
+    """
+    if orders.planned not in {None, orders.database}:
+        raise ConfigurationError(
+            f"the plan was made for the database {orders.planned!r}, not for "
+            f"{orders.database!r}: make one for each"
+        )
     clock = Patience(
         database=orders.database,
         progress=orders.progress,
@@ -64,23 +77,72 @@ def apply(orders: Orders) -> Procedure[None]:
     for hide in orders.hides:
         yield from _hide(clock, hide, orders.records)
     for drop in orders.drops:
-        yield from _drop(clock, drop.collection, drop.name)
+        if (yield from _is_there(drop.collection, drop.specification)):
+            yield from _drop(clock, drop.collection, drop.name)
         yield _forget(orders.records, drop.collection, drop.name)
 
 
 def _rebuild(clock: Patience, clash: IndexClash) -> Procedure[None]:
     """Drop and build; should the server refuse the new index, the old one is built again."""
     old = clash.existing or {}
-    yield from _drop(clock, clash.collection, old["name"])
-    try:
-        yield from create(clock, clash.collection, [clash.declared])
-    except MongoOperationError as error:
-        if error.code is not None and not isinstance(error, Unanswered):
-            yield from create(clock, clash.collection, [old])
-        raise
+    if (yield from _is_there(clash.collection, old, or_already=clash.declared)):
+        yield from _drop(clock, clash.collection, old["name"])
+    aborted = 0
+    while True:
+        try:
+            yield from create(clock, clash.collection, [clash.declared])
+        except MongoOperationError as error:
+            aborted += error.code == _ABORTED
+            if error.code == _ABORTED and aborted < TRIES:
+                continue  # another process dropped it: that one still saw the old
+            if error.code is not None and not isinstance(error, Unanswered):
+                with suppress(IndexConflict):  # another process was quicker
+                    yield from create(clock, clash.collection, [old])
+            raise
+        return
+
+
+def _is_there(
+    collection: str,
+    planned: Specification,
+    *,
+    in_place: bool = False,
+    or_already: Specification | None = None,
+) -> Procedure[bool]:
+    """Whether an index is still what the plan saw; False when it is gone, or as wanted already.
+
+    A name may have passed to another index since, or a query missed a hidden one and somebody
+    brought it back: nobody agreed to drop that, or to let its documents expire.
+
+    Args:
+        collection: where it is.
+        planned: what the plan saw.
+        in_place: what collMod can change may differ: another process may have done it.
+        or_already: what is to stand under this name at last.
+
+    Raises:
+        MongoOperationError: it is another one.
+    """
+    seen = yield from read([collection])
+    for listed in seen.existing[collection].indexes:
+        if listed["name"] != planned["name"]:
+            continue
+        found, expected = normalise(listed), normalise(planned)
+        if found == expected or (in_place and found.lasting == expected.lasting):
+            return True
+        inherited = seen.existing[collection].collation
+        if or_already and found == normalise(or_already, inherited=inherited):
+            return False
+        raise MongoOperationError(
+            f"{collection}: {planned['name']} is no longer as it was planned with: "
+            f"{index_text(listed)} instead of {index_text(planned)}; make a new plan",
+            operation=f"listIndexes {collection}",
+        )
+    return False
 
 
 def _modify(clock: Patience, change: ModifyIndex, records: str) -> Procedure[None]:
+    yield from _is_there(change.collection, change.existing, in_place=True)
     options = {name: wanted for name, wanted in change.options.items() if name != "unique"}
     if options:
         yield from _coll_mod(clock, change.collection, change.name, options)
@@ -115,9 +177,7 @@ def _make_unique(clock: Patience, change: ModifyIndex) -> Procedure[None]:
 
 
 def _duplicates(violations: Sequence[Mapping[str, Any]]) -> str:
-    shown = "; ".join(
-        ", ".join(value(each) for each in group["ids"]) for group in violations[:SHOWN]
-    )
+    shown = "; ".join(ids_text(group["ids"]) for group in violations[:SHOWN])
     more = len(violations) - SHOWN
     return f"documents with equal values by _id: {shown}" + (f"; {more} more" if more > 0 else "")
 
@@ -144,6 +204,8 @@ def _coll_mod(
 def _hide(clock: Patience, change: HideIndex, records: str) -> Procedure[None]:
     # To hide an index resets its counters, on every member. They are worth a look later, but no
     # reason to keep the index in use.
+    if not (yield from _is_there(change.collection, change.specification, in_place=True)):
+        return
     try:
         told = yield from counters([change.collection])
     except MongoOperationError as error:
@@ -174,7 +236,13 @@ def _hide(clock: Patience, change: HideIndex, records: str) -> Procedure[None]:
             "update": [
                 {
                     "$set": {
-                        "hiddenAt": {"$ifNull": ["$hiddenAt", "$$NOW"]},
+                        "hiddenAt": {
+                            "$cond": [
+                                {"$eq": [{"$type": "$hiddenAt"}, "date"]},
+                                "$hiddenAt",
+                                "$$NOW",
+                            ]
+                        },
                         "before": {"$ifNull": ["$before", {"$literal": record}]},
                     }
                 }

@@ -104,7 +104,9 @@ def budget(
             PoolOptions.
     """
     if not isinstance(options, PoolOptions):
-        raise ConfigurationError(f"options={options!r}: expected PoolOptions")
+        raise ConfigurationError(  # not the value: a URI has a password
+            f"options: expected PoolOptions, not {type(options).__name__}"
+        )
     return budget_of_size(processes, max_connections, options.max_size, servers=servers)
 
 

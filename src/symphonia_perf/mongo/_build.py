@@ -12,15 +12,18 @@ from symphonia_perf.mongo._progress import IndexProgress, progress_command, prog
 from symphonia_perf.mongo._reading import read
 from symphonia_perf.mongo._steps import Command, Pause, Procedure, Unanswered, Watched
 from symphonia_perf.mongo._texts import raise_conflicts, value
+from symphonia_perf.mongo._words import bounded
 from symphonia_perf.typing import Document
 
-__all__ = ["LOOK", "SHOWN", "TRIES", "Patience", "create"]
+__all__ = ["LOOK", "SHOWN", "TRIES", "Patience", "create", "ids_text"]
 
 LOOK = 0.5  # seconds between two looks at a build, and at a busy collection
 SHOWN = 3  # duplicates in an error; more help nobody
 TRIES = 3  # of a command that left no trace when its answer was lost, or that lost a race
 _CONFLICTS = (67, 85, 86)
 _DUPLICATE = 11000
+_ID_LENGTH = 60  # characters; an `_id` can be a document
+_SEARCH = 10_000  # ms for finding duplicates without an index; the build read as much before
 
 
 class Patience:
@@ -137,35 +140,64 @@ def _explained(
             raise conflict from error.__cause__
     details: Any = getattr(error.__cause__, "details", None) or {}
     if error.code == _DUPLICATE and "keyValue" in details:
-        found = yield _sharing(collection, specifications, details)
-        ids = ", ".join(value(item["_id"]) for item in found)
+        try:
+            ids = yield from _sharing(collection, specifications, details)
+        except MongoOperationError:  # the answer we have says what is wrong, if not where
+            return
         if ids:
+            where = f"the same value is in the documents with _id {ids_text(ids)}"
             raise MongoOperationError(
-                f"{error}; {value(details['keyValue'])} is in the documents with _id {ids}",
+                f"{error}; {where}",
                 code=error.code,
                 code_name=error.code_name,
                 operation=error.operation,
             ) from error.__cause__
 
 
+def ids_text(ids: Sequence[Any]) -> str:
+    """The first of these `_id`s, and how many there are besides."""
+    shown = ", ".join(bounded(value(each), _ID_LENGTH) for each in ids[:SHOWN])
+    more = len(ids) - SHOWN
+    return shown + (f" and {more} more" if more > 0 else "")
+
+
 def _sharing(
     collection: str, specifications: Sequence[Specification], details: Mapping[str, Any]
-) -> Command:
-    """Asks for documents with the values that are there twice."""
-    unique = [
-        item
-        for item in specifications
-        if item.get("unique") and dict(item["key"]) == dict(details["keyPattern"])
-    ]
-    partials = [item["partialFilterExpression"] for item in unique if len(item) > 3]
-    condition = {"$and": [dict(details["keyValue"]), *partials]}
-    return Command(
+) -> Procedure[list[Any]]:
+    """The `_id` of documents with a value that is there twice."""
+    key = dict(details["keyPattern"])
+    twice = (item for item in specifications if item.get("unique") and dict(item["key"]) == key)
+    condition = next(twice, {}).get("partialFilterExpression", {})
+    if "hexEncoded" in details:  # under a collation the server names a sort key, not the value
+        collation = {name: it for name, it in details["collation"].items() if name != "version"}
+        fields = {str(n): f"${path}" for n, path in enumerate(key)}
+        pipeline: list[Document] = [
+            {"$match": condition},
+            {"$group": {"_id": fields, "ids": {"$firstN": {"input": "$_id", "n": SHOWN}}}},
+            {"$match": {"ids.1": {"$exists": True}}},
+            {"$limit": 1},
+        ]
+        groups = yield Command(
+            operation=f"aggregate {collection}",
+            document={
+                "aggregate": collection,
+                "pipeline": pipeline,
+                "collation": collation,
+                "cursor": {},
+                "allowDiskUse": True,
+                "maxTimeMS": _SEARCH,
+            },
+            cursor=True,
+        )
+        return list(groups[0]["ids"]) if groups else []
+    found = yield Command(
         operation=f"find {collection}",
         document={
             "find": collection,
-            "filter": condition,
+            "filter": {"$and": [dict(details["keyValue"]), condition]},
             "projection": {"_id": 1},
             "limit": SHOWN,
         },
         cursor=True,
     )
+    return [item["_id"] for item in found]

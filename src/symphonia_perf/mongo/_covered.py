@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from symphonia_perf.errors import ConfigurationError
 from symphonia_perf.mongo._serving import sort_fault
 from symphonia_perf.typing import Document
 
@@ -33,6 +34,8 @@ class Coverage:
 
 def coverage(query: Document, index: "Index") -> Coverage:
     """See `Query.covered_by`; `query` is find()'s keyword arguments."""
+    if not hasattr(index, "specification"):
+        raise ConfigurationError(f"covered_by: {index!r} is no Index; Index('status') is one")
     if "projection" not in query:
         return Coverage(reason="whole documents are returned; name the fields with only(...)")
     return Coverage(reason=next(_faults(query, index), None))

@@ -115,6 +115,10 @@ class _Collection:
             else:
                 yield UnmanagedIndex(collection=self.name, specification=specification)
         forms = [form for form, _ in self.declared]
+        if forms and self.existing.absent:
+            yield IndexWarning(
+                collection=self.name, name=forms[0].name, reason=self.existing.absent
+            )
         others = [form for form, _ in self.present if form.name not in self.declaration.retired]
         for name, reason in advice(
             forms, others, self.declaration.queries, total=len(standing) + 1

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from symphonia_perf.errors import MongoOperationError
 from symphonia_perf.mongo._errors import as_ours
+from symphonia_perf.mongo._given import checked_cursor
 from symphonia_perf.mongo._serving import explain_command, verdict
 from symphonia_perf.typing import Document
 
@@ -16,6 +17,7 @@ __all__ = ["check", "check_sync"]
 
 async def check(collection: "AsyncCollection[Any]", query: Document) -> tuple[str, ...]:
     """See `Query.explain_check`."""
+    checked_cursor(collection.find({}), collection, "explain_check")
     with as_ours("explain_check", "explain"):
         answer = await collection.database.command(explain_command(collection.name, query))
     return _indexes(collection.name, query, answer)
@@ -23,6 +25,7 @@ async def check(collection: "AsyncCollection[Any]", query: Document) -> tuple[st
 
 def check_sync(collection: "Collection[Any]", query: Document) -> tuple[str, ...]:
     """The same as `check`."""
+    checked_cursor(collection.find({}), collection, "explain_check_sync")
     with as_ours("explain_check", "explain"):
         answer = collection.database.command(explain_command(collection.name, query))
     return _indexes(collection.name, query, answer)

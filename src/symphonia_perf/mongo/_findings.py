@@ -32,6 +32,7 @@ class ExistingIndexes:
     collation: Specification | None = None  # the collection's default, as listCollections says
     building: Collection[str] = ()  # names of indexes that are listed, but not built yet
     hidden_for: Mapping[str, float] = field(default_factory=dict)  # name -> seconds, as recorded
+    absent: str = ""  # where there is no such collection yet: that, as the end of a sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,8 @@
 """Asks a server whether a fleet's pools fit into what it accepts."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -8,10 +10,10 @@ from pymongo import AsyncMongoClient, MongoClient
 from pymongo.read_preferences import PrimaryPreferred
 
 from symphonia_perf._core.events import ConnectionBudgetEvent, Observer, emit
-from symphonia_perf.errors import ConfigurationError
+from symphonia_perf.errors import ConfigurationError, MongoOperationError
 from symphonia_perf.mongo._budget import ConnectionBudget, budget_of_size
 from symphonia_perf.mongo._errors import as_ours
-from symphonia_perf.mongo._listening import checked_observer
+from symphonia_perf.mongo._given import async_client, checked_observer, sync_client
 from symphonia_perf.typing import Document
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["check_budget", "check_budget_sync"]
 
 _MANY = 2**31 - 1
+_UNAUTHORIZED = 13
 _PRIMARY = PrimaryPreferred()
 _STATUS = {"serverStatus": 1, "metrics": 0, "repl": 0, "tcmalloc": 0, "wiredTiger": 0}
 
@@ -42,22 +45,23 @@ async def check_budget(
         observer: receives the event; None: it is logged.
 
     Raises:
-        ConfigurationError: `processes` is not a whole number of at least 1, or the client's pool
-            has no limit.
+        ConfigurationError: `processes` is not a whole number of at least 1, this is no client of
+            that kind, or its pool has no limit.
         MongoOperationError: the server refused, with code 13 where the user may not ask.
         StoreUnavailable: no server was found, or the connection broke.
         StoreTimeout: it did not answer in time.
         NotOpen: the client was closed.
         WrongLoop: the client belongs to another event loop.
     """
-    if not isinstance(client, AsyncMongoClient):
+    driver = async_client(client, "check_budget")
+    if isinstance(driver, MongoClient):
         return await asyncio.to_thread(
-            check_budget_sync, client.delegate, processes=processes, observer=observer
+            check_budget_sync, driver, processes=processes, observer=observer
         )
-    check = _Check(client, processes, observer)
-    with as_ours("check_budget", "serverStatus"):
-        status = await client.admin.command(_STATUS, read_preference=_PRIMARY)
-    return check.conclude(status, len(client.nodes))
+    check = _Check(driver, processes, observer)
+    with _permitted(), as_ours("check_budget", "serverStatus"):
+        status = await driver.admin.command(_STATUS, read_preference=_PRIMARY)
+    return check.conclude(status, len(driver.nodes))
 
 
 def check_budget_sync(
@@ -71,17 +75,33 @@ def check_budget_sync(
         observer: receives the event; None: it is logged.
 
     Raises:
-        ConfigurationError: `processes` is not a whole number of at least 1, or the client's pool
-            has no limit.
+        ConfigurationError: `processes` is not a whole number of at least 1, this is no client of
+            that kind, or its pool has no limit.
         MongoOperationError: the server refused, with code 13 where the user may not ask.
         StoreUnavailable: no server was found, or the connection broke.
         StoreTimeout: it did not answer in time.
         NotOpen: the client was closed.
     """
-    check = _Check(client, processes, observer)
-    with as_ours("check_budget", "serverStatus"):
+    check = _Check(sync_client(client, "check_budget_sync"), processes, observer)
+    with _permitted(), as_ours("check_budget", "serverStatus"):
         status = client.admin.command(_STATUS, read_preference=_PRIMARY)
     return check.conclude(status, len(client.nodes))
+
+
+@contextmanager
+def _permitted() -> Iterator[None]:
+    """Adds what to do to the server's word that the user may not ask."""
+    try:
+        yield
+    except MongoOperationError as error:
+        if error.code != _UNAUTHORIZED:
+            raise
+        raise MongoOperationError(
+            f"{error}; the role clusterMonitor may ask, and budget(...) does the sum without",
+            code=error.code,
+            code_name=error.code_name,
+            operation=error.operation,
+        ) from error.__cause__
 
 
 class _Check:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, TypedDict, Unpack
+from typing import Any, Never, Protocol, TypeAlias, TypedDict, Unpack
 
 from symphonia_perf.errors import ConfigurationError
 from symphonia_perf.mongo._documents import copied, split_direction
@@ -11,7 +11,9 @@ from symphonia_perf.mongo._index_rules import (
     key_faults,
     option_faults,
     raw_faults,
-    weight_faults,
+    spelling_faults,
+    text_faults,
+    unknown_faults,
     whole_seconds,
     wildcard_faults,
 )
@@ -89,8 +91,10 @@ class Index:
         collation: Mapping[str, Any] | None = None,
         hidden: bool = False,
         serves: Sequence[Findable] = (),
+        **unknown: Never,  # a type checker refuses them; where there is none, we say the way out
     ) -> None:
         shown = f"Index({', '.join(map(repr, keys))})" if name is None else f"Index {name!r}"
+        _refuse(shown, unknown_faults(unknown))
         pairs = tuple(_pair(key, shown) for key in keys)
         _refuse(shown, key_faults(pairs))
         # The server's own form: https://www.mongodb.com/docs/manual/indexes/#index-names
@@ -99,8 +103,8 @@ class Index:
             "unique": unique,
             "sparse": sparse,
             "expire_after": expire_after,
-            "partial": partial,
-            "collation": collation,
+            "partial": copied(partial, f"{shown}: partial"),
+            "collation": copied(collation, f"{shown}: collation"),
             "hidden": hidden,
         }
         _refuse(shown, option_faults(pairs, chosen, given))
@@ -151,7 +155,8 @@ class Index:
     def raw(cls, specification: Mapping[str, Any], *, serves: Sequence[Findable] = ()) -> "Index":
         """An index as createIndexes takes it, for what the other forms cannot say.
 
-        Only its key and its name are checked here; the rest is between you and the server.
+        Only what decides which index it is gets checked here; the rest is between you and the
+        server.
 
         ```python
         from symphonia_perf.mongo import Index
@@ -161,12 +166,12 @@ class Index:
         ```
 
         Raises:
-            ConfigurationError: it has no usable key or name.
+            ConfigurationError: it has no usable key or name, or an option of another type.
         """
         shown = f"Index.raw({specification!r})"
-        _refuse(shown, raw_faults(specification))
+        options = copied(specification, "Index.raw")
+        _refuse(shown, raw_faults(options))
         _refuse(shown, _query_faults(serves))
-        options = copied(specification, shown)
         pairs, name = tuple(options.pop("key").items()), options.pop("name")
         index = object.__new__(cls)
         index._set(pairs, name, serves, options)
@@ -200,10 +205,11 @@ class Index:
             options: as for `Index`.
 
         Raises:
-            ConfigurationError: as for `Index`, or a weight for a field that is not in `paths`.
+            ConfigurationError: as for `Index`, or a weight for a field that is not in `paths`, or
+                a language that is no text.
         """
         index = cls(*((path, "text") for path in paths), **options)
-        _refuse(f"Index {index.name!r}", weight_faults(paths, weights or {}))
+        _refuse(f"Index {index.name!r}", text_faults(paths, weights, language, language_field))
         return index._with(
             weights={**dict.fromkeys(paths, 1), **(weights or {})},
             default_language=language,
@@ -224,8 +230,8 @@ class Index:
         Raises:
             ConfigurationError: as for `Index`, or `path`, `include` and `exclude` were combined.
         """
+        _refuse(f"Index.wildcard({path!r})", wildcard_faults(path, include, exclude))
         index = cls(f"{path}.$**" if path else "$**", **options)
-        _refuse(f"Index {index.name!r}", wildcard_faults(path, include, exclude))
         if not include and not exclude:
             return index
         return index._with(
@@ -255,6 +261,18 @@ class Index:
 
 
 def _pair(key: Any, shown: str) -> tuple[Any, Any]:
+    if isinstance(key, list | set | Mapping):
+        raise ConfigurationError(
+            f"{shown}: {key!r} is a {type(key).__name__}; give the fields one by one, as in "
+            "Index('status', ('createdAt', -1))"
+        )
+    if isinstance(key, int):
+        raise ConfigurationError(
+            f"{shown}: {key!r} stands alone; a direction belongs to its field, as in "
+            "Index('-createdAt') or Index(('createdAt', -1))"
+        )
+    if isinstance(key, str):
+        _refuse(shown, spelling_faults(key))
     if not isinstance(key, tuple):
         return split_direction(key)
     if len(key) != 2:
@@ -270,7 +288,7 @@ def _refuse(shown: str, faults: Iterator[str]) -> None:
 def _query_faults(queries: object) -> Iterator[str]:
     if isinstance(queries, Sequence) and not isinstance(queries, str | bytes):
         for query in queries:
-            if not callable(getattr(query, "find_kwargs", None)):
+            if isinstance(query, type) or not callable(getattr(query, "find_kwargs", None)):
                 yield f"serves: {query!r} is not a Query"
     else:
         yield f"serves={queries!r}: expected a list of queries"
@@ -283,9 +301,9 @@ def _createindexes_options(
     if (lifetime := given["expire_after"]) is not None:
         options["expireAfterSeconds"] = whole_seconds(lifetime, option=f"{shown}: expire_after")
     if given["partial"] is not None:
-        options["partialFilterExpression"] = copied(given["partial"], f"{shown}: partial")
+        options["partialFilterExpression"] = given["partial"]
     if given["collation"] is not None:
-        options["collation"] = dict(given["collation"])
+        options["collation"] = given["collation"]
     elif {"text", "2d"} & {kind for _, kind in pairs}:
         # They have none, and must say so in a collection that has a default (67).
         options["collation"] = {"locale": "simple"}

@@ -12,6 +12,7 @@ from typing import Any
 
 from bson import Binary, Decimal128, Int64, MinKey, ObjectId, Timestamp
 from bson.datetime_ms import DatetimeMS
+from bson.dbref import DBRef
 
 from symphonia_perf.typing import Document
 
@@ -102,7 +103,10 @@ def order_fault(documents: Sequence[Mapping[str, Any]], sort: Sort) -> str | Non
             values = [_value(document, path) for document in documents]
         else:
             values = [document.get(path) for document in documents]
-        if set(map(type, values)) <= _ROWS.keys():
+        kinds = set(map(type, values))
+        if path == "_id" and type(None) in kinds and any("_id" not in each for each in documents):
+            return "a document has no '_id', as in a view that leaves it out"
+        if kinds <= _ROWS.keys():
             continue
         for document, value in zip(documents, values, strict=True):
             if isinstance(value, list | Mapping):
@@ -117,6 +121,8 @@ def _value(document: Mapping[str, Any], path: str) -> Any:
     for part in path.split("."):
         if isinstance(value, list):
             break
+        if isinstance(value, DBRef):  # what the driver makes of a document with $ref and $id
+            value = value.as_doc()
         # A value that is no document has no fields: the path is missing, and sorts as null.
         value = value.get(part) if isinstance(value, Mapping) else None
     return value

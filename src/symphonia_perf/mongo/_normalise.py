@@ -25,6 +25,7 @@ _IGNORED = frozenset(
 # Two indexes that differ in one of these exist side by side (MongoDB 5.0 and later); with any other
 # option they are the same index, declared differently.
 _IDENTITY = ("unique", "sparse", "partialFilterExpression", "collation", "wildcardProjection")
+_IN_PLACE = frozenset(("expireAfterSeconds", "hidden", "unique", "prepareUnique"))
 _TEXT_DEFAULTS = {"default_language": "english", "language_override": "language"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREVER = 2147483647  # the largest expireAfterSeconds; what the server stores for NaN
@@ -66,6 +67,12 @@ class Form:
     def identity(self) -> tuple[Hashable, ...]:
         """What makes it another index: two with one identity cannot exist in one collection."""
         return (self.key, *(self.options.get(option) for option in _IDENTITY))
+
+    @property
+    def lasting(self) -> tuple[Hashable, ...]:
+        """What collMod cannot change."""
+        options = [pair for pair in self.options.items() if pair[0] not in _IN_PLACE]
+        return (self.name, self.key, *sorted(options))
 
     @property
     def is_text(self) -> bool:
@@ -111,7 +118,14 @@ def _key(key: Mapping[str, Any], options: dict[str, Any]) -> Iterator[tuple[str,
             if field == texts[0]:
                 yield from (("_fts", "text"), ("_ftsx", "1"))
         else:
-            yield field, kind if isinstance(kind, str) else _number(kind)
+            yield field, _kind(kind)
+
+
+def _kind(kind: Any) -> str:
+    number = isinstance(kind, int | float) and not isinstance(kind, bool)
+    if number or hasattr(kind, "to_decimal"):
+        return _number(kind)
+    return str(kind)  # servers before 3.4 took anything for a direction, and still list it
 
 
 def _collation(collation: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...] | None:
@@ -155,11 +169,19 @@ def _conditions(expression: Mapping[str, Any]) -> Iterator[tuple[Hashable, ...]]
                 yield from _conditions(branch)
         elif field == "$or":
             yield (field, tuple(sorted(map(_conjunction, wanted), key=repr)))
-        elif isinstance(wanted, Mapping) and any(name.startswith("$") for name in wanted):
-            for operator, operand in wanted.items():
+        elif operators := _operators(wanted):
+            for operator, operand in operators.items():
                 yield (field, *_condition(operator, operand))
         else:
             yield (field, "$eq", _value(wanted))
+
+
+def _operators(wanted: Any) -> Mapping[str, Any]:
+    """`{"$gt": 5}` as it is, a reference as `{"$ref": ..., "$id": ...}`; empty for a value."""
+    if hasattr(wanted, "as_doc"):  # the driver makes a DBRef of such a document when it lists it
+        wanted = wanted.as_doc()
+    is_some = isinstance(wanted, Mapping) and any(name.startswith("$") for name in wanted)
+    return wanted if is_some else {}
 
 
 def _condition(operator: str, operand: Any) -> tuple[str, Hashable]:
@@ -181,8 +203,10 @@ def _wildcard_paths(projection: Mapping[str, Any], prefix: str = "") -> Iterator
 
 def _value(value: Any) -> Hashable:
     """A value as BSON compares it: 5 equals 5.0 but not true, and a document's order counts."""
-    if isinstance(value, bool | str | None):
+    if isinstance(value, bool | None):
         return type(value).__name__, value
+    if isinstance(value, str):  # a StrEnum is stored as what it says; bson.Code is no text
+        return ("code", repr(value)) if hasattr(value, "scope") else ("str", str.__str__(value))
     if isinstance(value, int | float) or hasattr(value, "to_decimal"):
         return "number", _number(value)
     if isinstance(value, datetime):
@@ -191,6 +215,19 @@ def _value(value: Any) -> Hashable:
         return "document", tuple((name, _value(item)) for name, item in value.items())
     if isinstance(value, list | tuple):
         return "array", tuple(map(_value, value))
+    return _driver_value(value)
+
+
+def _driver_value(value: Any) -> Hashable:
+    """What only the driver's own types say, known by their methods: this module needs no driver."""
+    if hasattr(value, "as_datetime") and hasattr(
+        value, "__int__"
+    ):  # outside the years of `datetime`: milliseconds already
+        return "date", int(value)
+    if hasattr(value, "as_doc"):  # a DBRef
+        return _value(value.as_doc())
+    if hasattr(value, "pattern"):  # the driver lists bson.Regex where re.Pattern was declared
+        return "regex", (value.pattern, int(value.flags))
     return type(value).__name__, repr(value)
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from symphonia_perf._core.durations import seconds
+from symphonia_perf.errors import ConfigurationError
 from symphonia_perf.mongo._findings import (
     Change,
     CreateIndex,
@@ -65,9 +67,16 @@ class IndexPlan:
     unmanaged: tuple[UnmanagedIndex, ...] = ()
     warnings: tuple[IndexWarning, ...] = ()
     records: str = field(default=RECORDS, compare=False)
+    database: str | None = field(default=None, compare=False)  # None: made without one, by `diff`
 
     @classmethod
-    def of(cls, findings: Sequence[Finding], *, records: str = RECORDS) -> "IndexPlan":
+    def of(
+        cls,
+        findings: Sequence[Finding],
+        *,
+        records: str = RECORDS,
+        database: str | None = None,
+    ) -> "IndexPlan":
         """The plan that these findings make, each kind in its order."""
         return cls(
             changes=(
@@ -82,6 +91,7 @@ class IndexPlan:
             unmanaged=_only(UnmanagedIndex, findings),
             warnings=_only(IndexWarning, findings),
             records=records,
+            database=database,
         )
 
     @property
@@ -188,23 +198,31 @@ class IndexPlan:
         db: Any,
         drop: bool,  # noqa: FBT001 - private, and handed on
         allow_gap: bool,  # noqa: FBT001
-        progress: Callable[[IndexProgress], None] | None,
+        progress: Any,
         timeout: Seconds | None,
     ) -> "Orders | None":
         """What is to be done with this much permission, None when that is nothing.
 
         Raises:
+            ConfigurationError: not such permissions.
             IndexConflict: a conflict that these permissions do not solve.
         """
         from symphonia_perf.mongo._apply import Orders  # noqa: PLC0415 - only with a database
 
+        flags: dict[str, object] = {"drop": drop, "allow_gap": allow_gap}
+        for option, given in flags.items():
+            if not isinstance(given, bool):
+                raise ConfigurationError(f"{option}={given!r}: expected True or False")
+        if progress is not None and (not callable(progress) or iscoroutinefunction(progress)):
+            raise ConfigurationError(f"progress={progress!r}: expected a function that is no async")
         limit = None if timeout is None else seconds(timeout, option="timeout")
         raise_conflicts([item for item in self.conflicts if not (allow_gap and item.gap)])
         drops = _only(DropIndex, self.changes) if drop else ()
         if not (self.conflicts or drops or len(self.changes) > len(_only(DropIndex, self.changes))):
             return None
         return Orders(
-            database=db.name,
+            database=getattr(db, "name", ""),  # whether it is a database is asked when it is used
+            planned=self.database,
             records=self.records,
             creates=self.creates(),
             modifies=_only(ModifyIndex, self.changes),

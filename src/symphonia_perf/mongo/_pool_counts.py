@@ -11,7 +11,7 @@ from weakref import ReferenceType, ref
 
 from symphonia_perf.mongo._histogram import CheckoutTimes, Histogram
 
-__all__ = ["PoolCounts", "PoolStats"]
+__all__ = ["PoolCounts", "PoolStats", "address_text"]
 
 _MANY_WAITING = 1_000  # callers; when so many more wait than last time, the gone are looked for
 
@@ -174,6 +174,14 @@ class PoolCounts:
                 closed=dict(self._closed),
                 clears=self._clears,
             )
+
+
+def address_text(address: Any) -> str:
+    """`host:port` of an address as the driver has it."""
+    host, port = address
+    if port is None:  # a socket's path
+        return str(host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _task() -> "Task[Any] | None":

@@ -1,14 +1,15 @@
 """Everything that is only read: indexes, their use, query plans. Procedures for `_run`."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from symphonia_perf._core.env import nearest
 from symphonia_perf.errors import IndexNotUsed, MongoOperationError
 from symphonia_perf.mongo._findings import Declaration, ExistingIndexes
 from symphonia_perf.mongo._requirements import Version
 from symphonia_perf.mongo._serving import ServedQuery, explain_command, verdict
 from symphonia_perf.mongo._source import python_source
-from symphonia_perf.mongo._steps import Command, Member, Procedure, Together
+from symphonia_perf.mongo._steps import Command, Procedure, Together
 from symphonia_perf.mongo._usage import (
     Counters,
     UnusedIndex,
@@ -30,8 +31,16 @@ class Seen:
     server: Version
 
 
-def read(collections: Collection[str], *, records: str | None = None) -> Procedure[Seen]:
-    """What each collection has, and since when its retired indexes are hidden."""
+def read(
+    collections: Collection[str], *, records: str | None = None, absent: bool = False
+) -> Procedure[Seen]:
+    """What each collection has, and since when its retired indexes are hidden.
+
+    Args:
+        collections: their names.
+        records: the collection that remembers when indexes were hidden, None where none was.
+        absent: ask, too, whether a collection without an index is there at all.
+    """
     names = tuple(dict.fromkeys(collections))
     questions = [
         Command(operation="buildInfo", document={"buildInfo": 1}),
@@ -46,17 +55,42 @@ def read(collections: Collection[str], *, records: str | None = None) -> Procedu
         *map(_list_indexes, names),
     ]
     if records is not None:
-        questions.append(_hidden_for(records))
-    answers = yield Together(commands=questions)
-    build, collated, *listed = answers
+        questions.append(_hidden_for(records, names))
+    build, collated, *listed = yield Together(commands=questions)
     hidden = listed.pop() if records is not None else []
     collations = {item["name"]: item["options"]["collation"] for item in collated}
+    unlisted = [name for name, lines in zip(names, listed, strict=True) if absent and not lines]
+    without = yield from _absent(unlisted)
     existing = {
-        name: _existing(lines, collations.get(name), _of(hidden, name))
+        name: _existing(lines, collations.get(name), _of(hidden, name), without.get(name, ""))
         for name, lines in zip(names, listed, strict=True)
     }
     major, minor, *_ = build["versionArray"]
     return Seen(existing=existing, server=(major, minor))
+
+
+def _absent(unlisted: Collection[str]) -> Procedure[dict[str, str]]:
+    """Which of these collections are not there, and what a plan says about it.
+
+    Perhaps the name is misspelt: nothing else would tell, since createIndexes makes a collection.
+    """
+    if not unlisted:
+        return {}
+    listed = yield Command(
+        operation="listCollections",
+        document={"listCollections": 1, "nameOnly": True, "authorizedCollections": True},
+        cursor=True,
+    )
+    there = {item["name"] for item in listed}
+    others = sorted(name for name in there if not name.startswith("system."))
+    if not others:
+        return dict.fromkeys(unlisted, "makes a new collection: this database is empty")
+    close = {name: nearest(name, others) for name in unlisted if name not in there}
+    return {
+        name: f"makes a new collection: there is no {name!r} yet"
+        + (f" (did you mean {meant!r}?)" if meant else "")
+        for name, meant in close.items()
+    }
 
 
 def verify(declared: Mapping[str, Declaration]) -> Procedure[tuple[ServedQuery, ...]]:
@@ -85,9 +119,20 @@ def verify(declared: Mapping[str, Declaration]) -> Procedure[tuple[ServedQuery, 
     served = tuple(
         verdict(*question, answer) for question, answer in zip(wanted, answers, strict=True)
     )
+    empty = yield from _empty({item.collection for item in served if item.fault})
+    served = tuple(replace(item, empty=item.collection in empty) for item in served)
     if failed := [item for item in served if item.fault]:
         raise IndexNotUsed("; ".join(item.describe() for item in failed), queries=served)
     return served
+
+
+def _empty(collections: Collection[str]) -> Procedure[set[str]]:
+    """Which of these collections hold no document, or are not there."""
+    names = sorted(collections)
+    counts = yield Together(
+        commands=[Command(operation=f"count {name}", document={"count": name}) for name in names]
+    )
+    return {name for name, count in zip(names, counts, strict=True) if not count["n"]}
 
 
 def counters(collections: Collection[str]) -> Procedure[Counters]:
@@ -95,14 +140,12 @@ def counters(collections: Collection[str]) -> Procedure[Counters]:
     hello = yield Command(operation="hello", document={"hello": 1}, admin=True)
     if hello.get("msg") == "isdbgrid":
         return Counters(members={}, silent={"mongos": "it asks only one member of each shard"})
-    members: list[Member | None] = [
-        Member(address=address, replica_set=hello["setName"])
-        for address in (*hello.get("hosts", ()), *hello.get("passives", ()))
-    ]
+    addresses = [*hello.get("hosts", ()), *hello.get("passives", ())] or ["the server"]
     told: dict[str, dict[str, list[Document]]] = {}
     silent: dict[str, str] = {}
-    for member in members or [None]:
-        address = "the server" if member is None else member.address
+    for address in addresses:
+        # Who is alone may call itself by a name that reaches it from within a container only.
+        member = address if len(addresses) > 1 else None
         try:
             told[address] = {}
             for collection in collections:
@@ -154,20 +197,26 @@ def _list_indexes(collection: str) -> Command:
     )
 
 
-def _hidden_for(records: str) -> Command:
+def _hidden_for(records: str, collections: Sequence[str]) -> Command:
+    # What anybody else wrote there, or changed, is no record of ours.
+    ours = {
+        "_id.collection": {"$in": list(collections)},
+        "_id.index": {"$type": "string"},
+        "hiddenAt": {"$type": "date"},
+    }
     hidden_for = {"$divide": [{"$subtract": ["$$NOW", "$hiddenAt"]}, 1000]}
     return Command(
         operation=f"aggregate {records}",
         document={
             "aggregate": records,
-            "pipeline": [{"$project": {"hidden_for": hidden_for}}],
+            "pipeline": [{"$match": ours}, {"$project": {"hidden_for": hidden_for}}],
             "cursor": {},
         },
         cursor=True,
     )
 
 
-def _index_stats(collection: str, member: Member | None) -> Command:
+def _index_stats(collection: str, member: str | None) -> Command:
     return Command(
         operation=f"$indexStats {collection}",
         document={"aggregate": collection, "pipeline": counters_pipeline(), "cursor": {}},
@@ -187,10 +236,14 @@ def _of(records: list[Document], collection: str) -> dict[str, float]:
 
 
 def _existing(
-    lines: list[Document], collation: Document | None, hidden_for: dict[str, float]
+    lines: list[Document], collation: Document | None, hidden_for: dict[str, float], absent: str
 ) -> ExistingIndexes:
     specifications: list[Document] = [line.get("spec", line) for line in lines]
     building = [line["spec"]["name"] for line in lines if "buildUUID" in line]
     return ExistingIndexes(
-        indexes=specifications, collation=collation, building=building, hidden_for=hidden_for
+        indexes=specifications,
+        collation=collation,
+        building=building,
+        hidden_for=hidden_for,
+        absent=absent,
     )

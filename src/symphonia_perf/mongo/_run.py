@@ -6,28 +6,31 @@ The only module of the registry that imports the driver.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import Any, Generic, TypeVar
+from threading import Thread
+from typing import Any, TypeVar
 
 import pymongo
+from bson.codec_options import DatetimeConversion
 from bson.errors import BSONError
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.database import Database
 from pymongo.errors import (
     AutoReconnect,
+    InvalidOperation,
     NotPrimaryError,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
 )
 from pymongo.read_preferences import Nearest
+from pymongo.server_selectors import Selection
 
-from symphonia_perf.errors import MongoOperationError
+from symphonia_perf.errors import ConfigurationError, MongoOperationError, NotOpen, WrongLoop
 from symphonia_perf.mongo._steps import (
     Command,
-    Member,
     Pause,
     Procedure,
     Step,
@@ -35,20 +38,20 @@ from symphonia_perf.mongo._steps import (
     Unanswered,
     Watched,
 )
+from symphonia_perf.mongo._words import driver_words
 from symphonia_perf.typing import Document
 
 __all__ = ["run", "run_sync"]
 
 T = TypeVar("T")
-C = TypeVar("C")
 
 _AT_ONCE = 8  # reads; small against the smallest sensible pool
-_NEAREST = Nearest()  # any member, so that the selector below decides which
-_MEMBER_PATIENCE = 5_000  # ms to find a member, and to wait for its counters
+_MEMBER_PATIENCE = 5.0  # seconds to find a member, and to wait for its counters
 _ADVICE = {
-    13: "a user needs the role readWrite to build indexes, dbAdmin for collMod, and clusterMonitor "
-    "(on admin) for $indexStats",
-    72: "the server, or its featureCompatibilityVersion, may be too old for it",
+    13: "a user needs the role read to plan, readWrite to build indexes, dbAdmin for collMod, and "
+    "clusterMonitor (on admin) for $indexStats",
+    72: "such a collection has no such index, or the server (or its featureCompatibilityVersion) "
+    "is too old for it",
     166: "it is a view: declare its indexes on the collection it reads from",
     171: "a document has arrays in two of the indexed fields, and one index can hold only one",
     10107: "this member takes no writes: connect to the replica set, not to one member",
@@ -59,8 +62,12 @@ async def run(db: AsyncDatabase[Any], procedure: Procedure[T]) -> T:
     """What `procedure` returns, carried out with an asynchronous client.
 
     Raises:
+        ConfigurationError: `db` is something else.
         MongoOperationError: what the procedure does not catch.
+        NotOpen: the client was closed.
+        WrongLoop: the client belongs to another event loop.
     """
+    _check(db, AsyncDatabase)
     shell = _AsyncShell(db)
     try:
         step = next(procedure)
@@ -74,12 +81,11 @@ async def run(db: AsyncDatabase[Any], procedure: Procedure[T]) -> T:
     except StopIteration as end:
         result: T = end.value
         return result
-    finally:
-        await shell.close()
 
 
 def run_sync(db: Database[Any], procedure: Procedure[T]) -> T:
     """The same as `run`, with a synchronous client."""
+    _check(db, Database)
     shell = _SyncShell(db)
     try:
         step = next(procedure)
@@ -93,14 +99,30 @@ def run_sync(db: Database[Any], procedure: Procedure[T]) -> T:
     except StopIteration as end:
         result: T = end.value
         return result
-    finally:
-        shell.close()
+
+
+def _check(db: object, expected: type) -> None:
+    if isinstance(db, expected):
+        return
+    wanted = "AsyncMongoClient" if expected is AsyncDatabase else "MongoClient"
+    if isinstance(db, AsyncDatabase):
+        advice = "await the method whose name has no _sync: await indexes.plan(db)"
+    elif isinstance(db, Database):
+        advice = "call the method whose name ends in _sync: indexes.plan_sync(db)"
+    elif isinstance(db, MongoClient | AsyncMongoClient):
+        advice = "name a database of this client, as in client['shop']"
+    elif type(db).__module__.partition(".")[0] == "motor":
+        advice = f"Motor's are not supported; make a pymongo.{wanted} with the same URI"
+    else:
+        advice = "as in client['shop']"
+    raise ConfigurationError(
+        f"db is of type {type(db).__qualname__}, expected a database of pymongo.{wanted}: {advice}"
+    )
 
 
 class _AsyncShell:
     def __init__(self, db: AsyncDatabase[Any]) -> None:
         self._db = db
-        self._members: _Members[AsyncMongoClient[Any]] = _Members(db.client)
 
     async def perform(self, step: Step) -> Any:
         match step:
@@ -113,12 +135,8 @@ class _AsyncShell:
             case Pause():
                 return await asyncio.sleep(step.seconds)
 
-    async def close(self) -> None:
-        if client := self._members.finish():
-            await client.close()
-
     async def _command(self, step: Command) -> Any:
-        target, question, how = _asked(self._db, step, self._members)
+        target, question, how = _asked(self._db, step)
         came: Any = []
         with _ours(step), _hurry(step):
             if step.cursor:
@@ -132,7 +150,6 @@ class _AsyncShell:
 class _SyncShell:
     def __init__(self, db: Database[Any]) -> None:
         self._db = db
-        self._members: _Members[MongoClient[Any]] = _Members(db.client)
 
     def perform(self, step: Step) -> Any:
         match step:
@@ -145,12 +162,8 @@ class _SyncShell:
             case Pause():
                 return time.sleep(step.seconds)
 
-    def close(self) -> None:
-        if client := self._members.finish():
-            client.close()
-
     def _command(self, step: Command) -> Any:
-        target, question, how = _asked(self._db, step, self._members)
+        target, question, how = _asked(self._db, step)
         came: Any = []
         with _ours(step), _hurry(step):
             if step.cursor:
@@ -177,6 +190,7 @@ async def _together(
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     return [task.result() for task in tasks]
 
 
@@ -194,76 +208,66 @@ async def _watched(command: Callable[[Command], Awaitable[Any]], step: Watched) 
 
 
 def _watched_sync(command: Callable[[Command], Any], step: Watched) -> Any:
-    threads = ThreadPoolExecutor(1, thread_name_prefix="index-build")
-    try:
-        future = threads.submit(command, step.command)
-        while not wait([future], timeout=step.interval).done:
-            with suppress(MongoOperationError):
-                step.report(command(step.look))
-        return future.result()
-    finally:
-        threads.shutdown(wait=False)  # after Ctrl-C the build goes on, on the server
+    future: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(command(step.command))
+        except BaseException as error:  # noqa: BLE001 - raised below
+            future.set_exception(error)
+
+    # No pool: the interpreter would wait for its thread, and after Ctrl-C the build goes on.
+    Thread(target=work, name="index-build", daemon=True).start()
+    while not wait([future], timeout=step.interval).done:
+        with suppress(MongoOperationError):
+            step.report(command(step.look))
+    return future.result()
 
 
-class _Members(Generic[C]):
-    """A second client, made when it is needed, of which each command chooses the member.
+class _Member(Nearest):
+    """The read preference for one member: PyMongo calls it to choose among the servers it knows."""
 
-    Commands to members therefore come one after the other.
-    """
+    __slots__ = ("_address",)
 
-    def __init__(self, client: C) -> None:
-        self._original = client
-        self._client: C | None = None
-        self._wanted: str | None = None
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self._address = address
 
-    def client_for(self, member: Member) -> C:
-        """A client with the caller's settings, whose next command goes to this member."""
-        self._wanted = member.address
-        if self._client is None:
-            # The driver's own way to a client with the same credentials and TLS: they are not to
-            # be had elsewhere. A selector beats a rewritten URI: it works with every seed list.
-            self._client = self._original._duplicate(  # type: ignore[attr-defined] # noqa: SLF001
-                server_selector=self._only_wanted,
-                replicaSet=member.replica_set,
-                directConnection=False,
-                minPoolSize=0,
-                serverSelectionTimeoutMS=_MEMBER_PATIENCE,
-                connectTimeoutMS=_MEMBER_PATIENCE,
-                socketTimeoutMS=_MEMBER_PATIENCE,
-                event_listeners=[],
-            )
-        return self._client
-
-    def finish(self) -> C | None:
-        """The client to close, which tells some server, any, that its sessions have ended."""
-        self._wanted = None
-        return self._client
-
-    def _only_wanted(self, servers: list[Any]) -> list[Any]:
-        return [
-            item
-            for item in servers
-            if self._wanted is None or "{}:{}".format(*item.address) == self._wanted
+    def __call__(self, selection: Selection) -> Selection:
+        """The member, if it is there."""
+        found = [
+            server
+            for server in selection.server_descriptions
+            if "{}:{}".format(*server.address) == self._address
         ]
+        return selection.with_server_descriptions(found)
 
 
-def _asked(db: Any, step: Command, members: _Members[Any]) -> tuple[Any, Document, dict[str, Any]]:
+def _asked(db: Any, step: Command) -> tuple[Any, Document, dict[str, Any]]:
     """Which database takes the command, the command, and how it is sent."""
     concern = db.write_concern.document if step.write else None
     question = {**step.document, "writeConcern": concern} if concern else step.document
     # Plain dicts whatever the caller's documents are, with the caller's own types in them.
-    how: dict[str, Any] = {"codec_options": db.codec_options.with_options(document_class=dict)}
+    # A date beyond the year 9999 in one partial filter must not hide all indexes.
+    options = db.codec_options.with_options(
+        document_class=dict, datetime_conversion=DatetimeConversion.DATETIME_AUTO
+    )
+    how: dict[str, Any] = {"codec_options": options}
     if step.member is not None:
-        return (
-            members.client_for(step.member)[db.name],
-            question,
-            how | {"read_preference": _NEAREST},
-        )
+        # To such a client every address would be the one member that it knows.
+        if db.client.topology_description.topology_type_name == "Single":
+            raise MongoOperationError(
+                f"{step.operation}: this client sees one member only; connect to the replica set",
+                operation=step.operation,
+            )
+        how["read_preference"] = _Member(step.member)
     return (db.client.admin if step.admin else db), question, how
 
 
 def _hurry(step: Command) -> AbstractContextManager[None]:
     """The client's own time limits, or none: with `timeoutMS` the server would abort a build."""
+    if step.member is not None:
+        return pymongo.timeout(_MEMBER_PATIENCE)
     return pymongo.timeout(0) if step.unhurried else nullcontext()
 
 
@@ -283,14 +287,24 @@ def _ours(step: Command) -> Iterator[None]:
         advice = f"; {_ADVICE[code]}" if code in _ADVICE else ""
         kind = Unanswered if isinstance(error, NotPrimaryError) else MongoOperationError
         raise kind(
-            f"{step.operation}: {details.get('errmsg', error)}{advice}",
+            f"{step.operation}: {driver_words(details.get('errmsg', error))}{advice}",
             code=code,
             code_name=details.get("codeName"),
             operation=step.operation,
         ) from error
     except ServerSelectionTimeoutError as error:
-        raise MongoOperationError(f"{step.operation}: {error}", operation=step.operation) from error
+        raise MongoOperationError(
+            f"{step.operation}: no server to ask: {driver_words(error)}; check that MongoDB runs "
+            "there and that this host may reach it",
+            operation=step.operation,
+        ) from error
     except AutoReconnect as error:
-        raise Unanswered(f"{step.operation}: {error}", operation=step.operation) from error
-    except (PyMongoError, BSONError) as error:
-        raise MongoOperationError(f"{step.operation}: {error}", operation=step.operation) from error
+        told = driver_words(error)
+        raise Unanswered(f"{step.operation}: {told}", operation=step.operation) from error
+    except InvalidOperation as error:
+        raise NotOpen(f"{step.operation}: {error}") from error
+    except RuntimeError as error:  # PyMongo's word for a loop that is not the client's
+        raise WrongLoop(f"{step.operation}: {error}") from error
+    except (PyMongoError, BSONError, UnicodeError) as error:  # the last two: not to be encoded
+        told = driver_words(error)
+        raise MongoOperationError(f"{step.operation}: {told}", operation=step.operation) from error

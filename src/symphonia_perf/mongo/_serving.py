@@ -22,14 +22,21 @@ class ServedQuery:
     query: Document  # as find() takes it
     used: tuple[str, ...]  # the indexes of the winning plan; none is a scan of the collection
     sorts: bool  # whether the plan sorts in memory
+    empty: bool = False  # whether its collection holds nothing, which is asked where another wins
 
     @property
     def fault(self) -> str | None:
         """Why this is not what was declared, None when it is."""
         if self.used != (self.index,):
             wins = " and ".join(map(repr, self.used)) or "a scan of the collection"
-            return f"{wins} wins"
-        return "sorts in memory" if self.sorts else None
+            fault = f"{wins} wins"
+        elif self.sorts:
+            fault = "sorts in memory"
+        else:
+            return None
+        return (
+            f"{fault}, but the collection is empty, so that proves little" if self.empty else fault
+        )
 
     def describe(self) -> str:
         """One line: the index, the query and what became of it."""

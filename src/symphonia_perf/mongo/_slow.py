@@ -1,13 +1,15 @@
 """Slow operations, from the driver's command events."""
 
 from collections.abc import Mapping
+from threading import get_ident
 from typing import Any
 
 from pymongo import monitoring
 
 from symphonia_perf._core.durations import seconds
 from symphonia_perf._core.events import Observer, SlowOperationEvent, emit
-from symphonia_perf.mongo._listening import address_text, checked_observer
+from symphonia_perf.mongo._given import checked_observer
+from symphonia_perf.mongo._pool_counts import address_text
 from symphonia_perf.typing import Seconds
 
 __all__ = ["SlowOperationListener"]
@@ -28,9 +30,9 @@ class SlowOperationListener(monitoring.CommandListener):
     """Tells of each command that took longer than a threshold, as a `SlowOperationEvent`.
 
     The event names command, database, collection and server, keeps the operation's comment and
-    holds nothing of the command itself. A cursor that waits for news (a change stream, a tailable
-    cursor) is not slow. An operation that its caller cancelled is never told: the driver reports
-    nothing, so set `max_time`, and the server ends it and it is.
+    holds nothing of the command itself. What waits for news is not slow: a change stream, a
+    tailable cursor, the `hello` of `warm`. An operation that its caller cancelled is never told:
+    the driver reports nothing, so set `max_time`, and the server ends it and it is.
 
     ```python
     from symphonia_perf.mongo import SlowOperationListener, create_client
@@ -42,8 +44,9 @@ class SlowOperationListener(monitoring.CommandListener):
 
     Args:
         threshold: seconds that are still not slow; 0 tells of every command.
-        observer: receives the events, inside the driver, so it must be quick; None: they are
-            logged, at most one for each command and collection in 10 s.
+        observer: receives the events, inside the driver, so it must be quick, and is not told what
+            it asks of MongoDB itself; None: they are logged, at most one for each command and
+            collection in 10 s.
 
     Raises:
         ConfigurationError: the threshold is no duration, or the observer no callable.
@@ -56,6 +59,7 @@ class SlowOperationListener(monitoring.CommandListener):
         # dict are atomic, on free-threaded builds as well, so there is no lock.
         self._pending: dict[int, tuple[object, object, bool]] = {}
         self._cursors: dict[object, None] = {}  # that wait for news
+        self._telling: set[int] = set()  # threads that are in the observer
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         """Remember what only this event tells."""
@@ -72,6 +76,7 @@ class SlowOperationListener(monitoring.CommandListener):
             waits = command.get(name) in self._cursors
         else:
             collection = None
+            waits = name == "hello" and "maxAwaitTimeMS" in command  # as `warm` asks it to
         if len(self._pending) >= _PENDING:
             _halve(self._pending)
         self._pending[event.request_id] = (collection, command.get("comment"), waits)
@@ -80,7 +85,7 @@ class SlowOperationListener(monitoring.CommandListener):
         """Tell of it if it was slow."""
         collection, comment, waits = self._pending.pop(event.request_id, _UNKNOWN)
         if waits:
-            if event.command_name == "getMore":
+            if event.command_name in {"getMore", "hello"}:
                 return
             if len(self._cursors) >= _CURSORS:
                 _halve(self._cursors)
@@ -119,7 +124,13 @@ class SlowOperationListener(monitoring.CommandListener):
             code=code,
             error=error,
         )
-        emit(self._observer, told)
+        thread = get_ident()
+        if thread not in self._telling:  # what the observer itself asks the client is not told
+            self._telling.add(thread)
+            try:
+                emit(self._observer, told)
+            finally:
+                self._telling.discard(thread)
 
 
 def _watches(pipeline: object) -> bool:

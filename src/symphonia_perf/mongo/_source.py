@@ -10,6 +10,7 @@ from typing import Any
 from symphonia_perf.errors import ConfigurationError
 from symphonia_perf.mongo._findings import ExistingIndexes
 from symphonia_perf.mongo._index import Index
+from symphonia_perf.mongo._index_rules import spelling_faults
 from symphonia_perf.mongo._normalise import Specification, normalise, shortest_collation
 from symphonia_perf.typing import Document
 
@@ -146,14 +147,19 @@ def _options(listed: Specification, inherited: Specification | None) -> Iterator
 
 def _key(path: str, kind: Any) -> Any:
     """A key as `Index` takes it: with a sign, where that says all."""
-    if kind in _PLAIN and not isinstance(kind, bool) and not path.startswith("-"):
+    if kind in _PLAIN and not isinstance(kind, bool) and not _is_odd(path):
         return path if kind == 1 else f"-{path}"
     return (path, kind)
 
 
+def _is_odd(path: str) -> bool:
+    """Whether `Index` would take the path alone for one with a direction."""
+    return path.startswith("-") or any(spelling_faults(path))
+
+
 def _literal(given: Any, names: set[tuple[str, str]]) -> str:
     """A value as source."""
-    if isinstance(given, str):
+    if type(given) is str:  # Code is one, too
         return _text(given)
     if isinstance(given, Mapping):
         items = (f"{_text(name)}: {_literal(item, names)}" for name, item in given.items())

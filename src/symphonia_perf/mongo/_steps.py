@@ -11,21 +11,13 @@ from typing import Any, TypeAlias, TypeVar
 from symphonia_perf.errors import MongoOperationError
 from symphonia_perf.typing import Document
 
-__all__ = ["Command", "Member", "Pause", "Procedure", "Step", "Together", "Unanswered", "Watched"]
+__all__ = ["Command", "Pause", "Procedure", "Step", "Together", "Unanswered", "Watched"]
 
 T = TypeVar("T")
 
 
 class Unanswered(MongoOperationError):
     """The command may have reached the server, but no answer came: whether it acts is unknown."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """One member of a replica set, to be asked itself."""
-
-    address: str  # host:port, as the members call it
-    replica_set: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +30,7 @@ class Command:
     admin: bool = False  # to the database `admin`
     write: bool = False  # waits for the database's write concern
     unhurried: bool = False  # `timeoutMS` would make the server give up a build
-    member: Member | None = None
+    member: str | None = None  # host:port, as the members call it: to be asked itself
     nothing_on: tuple[int, ...] = ()  # error codes that mean: there is nothing
 
 

@@ -18,7 +18,16 @@ from symphonia_perf.mongo._findings import (
 )
 from symphonia_perf.mongo._normalise import Specification
 
-__all__ = ["age", "change_line", "index_line", "raise_conflicts", "retiring_line", "told", "value"]
+__all__ = [
+    "age",
+    "change_line",
+    "index_line",
+    "index_text",
+    "raise_conflicts",
+    "retiring_line",
+    "told",
+    "value",
+]
 
 _CODE_NAMES = {67: "CannotCreateIndex", 85: "IndexOptionsConflict", 86: "IndexKeySpecsConflict"}
 _UNSAID = {"v", "name", "key", "2dsphereIndexVersion", "textIndexVersion"}
@@ -46,7 +55,7 @@ def raise_conflicts(clashes: Sequence[IndexClash]) -> None:
 
 def told(item: IndexClash | IndexWarning) -> str:
     """A sentence that begins with the index."""
-    hint = " (or apply with allow_gap=True)" if isinstance(item, IndexClash) and item.gap else ""
+    hint = " (or allow_gap=True, --allow-gap)" if isinstance(item, IndexClash) and item.gap else ""
     return f"{item.collection}: {item.name} {item.reason}{hint}"
 
 
@@ -81,10 +90,11 @@ def index_line(
     item: CreateIndex | HideIndex | DropIndex | KeptIndex | RetiringIndex | UnmanagedIndex,
 ) -> str:
     """One index on one line: `orders: idx_code {code: 1} unique=true`."""
-    return f"{item.collection}: {_specification(item.specification)}"
+    return f"{item.collection}: {index_text(item.specification)}"
 
 
-def _specification(specification: Specification) -> str:
+def index_text(specification: Specification) -> str:
+    """A specification: `idx_code {code: 1} unique=true`."""
     options = [
         f" {option}={value(given)}"
         for option, given in specification.items()

@@ -14,6 +14,7 @@ from pymongo.read_preferences import PrimaryPreferred
 
 from symphonia_perf._core.durations import seconds
 from symphonia_perf.mongo._errors import as_ours
+from symphonia_perf.mongo._given import async_client, sync_client
 from symphonia_perf.typing import Document, Seconds
 
 if TYPE_CHECKING:
@@ -46,24 +47,26 @@ async def warm(
         StoreUnavailable: no server was found, or the connection broke.
         StoreTimeout: not one connection stood in time.
         MongoOperationError: the server refused, as it does wrong credentials.
-        ConfigurationError: DNS does not know the host of a `mongodb+srv://` URI.
+        ConfigurationError: this is no client of that kind; or DNS does not know the host of a
+            `mongodb+srv://` URI.
         NotOpen: the client was closed.
         WrongLoop: the client belongs to another event loop.
     """
-    if not isinstance(client, AsyncMongoClient):
+    driver = async_client(client, "warm")
+    if isinstance(driver, MongoClient):
         # Motor runs at most 5 commands per core at a time, in threads: too few to hold a pool open.
-        return await asyncio.to_thread(warm_sync, client.delegate, timeout=timeout)
+        return await asyncio.to_thread(warm_sync, driver, timeout=timeout)
     limit = seconds(timeout, option="timeout")
     deadline = asyncio.get_running_loop().time() + limit
-    roll = _Roll(client.options.pool_options)
+    roll = _Roll(driver.options.pool_options)
     with as_ours("warm", "hello"):
         with pymongo.timeout(limit):
-            roll.take([await client.admin.command(roll.command, read_preference=_PRIMARY)])
+            roll.take([await driver.admin.command(roll.command, read_preference=_PRIMARY)])
         with suppress(TimeoutError), _untimed():
             async with asyncio.timeout_at(deadline):
                 while not roll.complete:
                     calls = [
-                        client.admin.command(roll.command, read_preference=_PRIMARY)
+                        driver.admin.command(roll.command, read_preference=_PRIMARY)
                         for _ in range(roll.wanted)
                     ]
                     roll.take(await asyncio.gather(*calls, return_exceptions=True))
@@ -81,12 +84,13 @@ def warm_sync(client: MongoClient[Any], *, timeout: Seconds = 10.0) -> int:
         StoreUnavailable: no server was found, or the connection broke.
         StoreTimeout: not one connection stood in time.
         MongoOperationError: the server refused, as it does wrong credentials.
-        ConfigurationError: DNS does not know the host of a `mongodb+srv://` URI.
+        ConfigurationError: this is no client of that kind; or DNS does not know the host of a
+            `mongodb+srv://` URI.
         NotOpen: the client was closed.
     """
     limit = seconds(timeout, option="timeout")
     deadline = time.monotonic() + limit
-    roll = _Roll(client.options.pool_options)
+    roll = _Roll(sync_client(client, "warm_sync").options.pool_options)
 
     def call() -> Document:
         with _untimed():  # per thread

@@ -17,7 +17,7 @@ from symphonia_perf.errors import ConfigurationError
 from symphonia_perf.mongo._settings import OPTIONS
 from symphonia_perf.mongo._uri import parse_uri
 from symphonia_perf.mongo._warm import warm, warm_sync
-from symphonia_perf.mongo.options import OPTION_OF, PoolOptions
+from symphonia_perf.mongo.options import OPTION_OF, PoolOptions, field_meant
 from symphonia_perf.typing import Document
 
 if TYPE_CHECKING:
@@ -133,7 +133,10 @@ def _kwargs(options: PoolOptions | None, keywords: Mapping[str, object]) -> dict
     for keyword in keywords:
         option = OPTIONS.get(keyword.lower())
         name = option.name if option else keyword
-        if place := _BELONGS.get(name.lower()):
+        place = _BELONGS.get(name.lower())
+        if place is None and option is None and (field := field_meant(name)):
+            place = f"PoolOptions({field}=...)"
+        if place:
             raise ConfigurationError(f"{keyword}: not a driver keyword here; use {place}")
         if name in said:
             raise ConfigurationError(f"{keyword}: the URI says it already; remove one of them")

@@ -39,6 +39,12 @@ from symphonia_perf.mongo._index_rules import name_faults
 from symphonia_perf.mongo._normalise import normalise
 from symphonia_perf.mongo._plan import RECORDS, IndexPlan
 from symphonia_perf.mongo._progress import IndexProgress
+from symphonia_perf.mongo._registry_rules import (
+    check_collection,
+    check_existing,
+    check_index,
+    checked_collections,
+)
 from symphonia_perf.mongo._requirements import Version
 from symphonia_perf.mongo._serving import ServedQuery
 from symphonia_perf.mongo._usage import UnusedIndex
@@ -93,7 +99,7 @@ class IndexRegistry:
     """
 
     def __init__(self, *, records: str = RECORDS) -> None:
-        _check_collection(records)
+        check_collection(records)
         self._records = records
         self._declared: dict[str, tuple[Index, ...]] = {}
         self._retired: dict[str, dict[str, float]] = {}
@@ -120,15 +126,14 @@ class IndexRegistry:
             ConfigurationError: not a collection's name, not an `Index`, or declared already (by
                 name, or the same index under another name), or retired. Nothing was added then.
         """
-        _check_collection(collection)
+        check_collection(collection)
         if not indexes:
             raise ConfigurationError(
                 f"{collection}: no index given; write add('orders', Index(...))"
             )
         declared = list(self._declared.get(collection, ()))
         for index in indexes:
-            if not isinstance(index, Index):
-                raise ConfigurationError(f"{collection}: {index!r} is not an Index")
+            check_index(collection, index)
             shown = f"{collection}: Index {index.name!r}"
             if index.name in self._retired.get(collection, {}):
                 raise ConfigurationError(f"{shown}: is retired; a new index needs a new name")
@@ -149,7 +154,7 @@ class IndexRegistry:
         Raises:
             ConfigurationError: not names, `_id_`, a declared index, or not a duration.
         """
-        _check_collection(collection)
+        check_collection(collection)
         for fault in name_faults(name):
             raise ConfigurationError(f"{collection}: retire: {fault}")
         if name in {index.name for index in self._declared.get(collection, ())}:
@@ -165,9 +170,22 @@ class IndexRegistry:
         Args:
             existing: collection -> what it has; one that is missing has no indexes.
             server: its version, as in `(6, 0)`; what it is too old for is then a conflict.
+
+        Raises:
+            ConfigurationError: not such a mapping, or not such a version.
         """
+        return self._diff(existing, server=server, database=None)
+
+    def _diff(
+        self,
+        existing: Mapping[str, ExistingIndexes],
+        *,
+        server: Version | None,
+        database: str | None,
+    ) -> IndexPlan:
+        check_existing(existing, server)
         found = findings(self._declarations(), existing, server=server)
-        return IndexPlan.of(found, records=self._records)
+        return IndexPlan.of(found, records=self._records, database=database)
 
     def redundant(self) -> tuple[IndexWarning, ...]:
         """The declared indexes that a longer declared one makes superfluous; asks no database."""
@@ -181,7 +199,8 @@ class IndexRegistry:
         """The plan for a database of `pymongo.AsyncMongoClient`.
 
         Reads only: one listIndexes per declared collection, some at a time, one listCollections,
-        one buildInfo, and the records of retired indexes where there are any.
+        one buildInfo, and the records of retired indexes where there are any. A declared collection
+        that does not exist costs one listCollections more, and is warned of.
 
         Raises:
             MongoOperationError: the server refused (a view has code 166), or is out of reach.
@@ -189,16 +208,16 @@ class IndexRegistry:
         from symphonia_perf.mongo._reading import read  # noqa: PLC0415 - only with a database
         from symphonia_perf.mongo._run import run  # noqa: PLC0415 - it loads the driver
 
-        seen = await run(db, read(self.collections, records=self._asked_records()))
-        return self.diff(seen.existing, server=seen.server)
+        seen = await run(db, read(self.collections, records=self._asked_records(), absent=True))
+        return self._diff(seen.existing, server=seen.server, database=db.name)
 
     def plan_sync(self, db: "Database[Any]") -> IndexPlan:
         """The same as `plan`, for a database of `pymongo.MongoClient`."""
         from symphonia_perf.mongo._reading import read  # noqa: PLC0415 - only with a database
         from symphonia_perf.mongo._run import run_sync  # noqa: PLC0415 - it loads the driver
 
-        seen = run_sync(db, read(self.collections, records=self._asked_records()))
-        return self.diff(seen.existing, server=seen.server)
+        seen = run_sync(db, read(self.collections, records=self._asked_records(), absent=True))
+        return self._diff(seen.existing, server=seen.server, database=db.name)
 
     async def verify(self, db: "AsyncDatabase[Any]") -> tuple[ServedQuery, ...]:
         """Explain every query declared with an index, on documents like those of production.
@@ -222,19 +241,21 @@ class IndexRegistry:
         return run_sync(db, verify(self._declarations()))
 
     async def unused(
-        self, db: "AsyncDatabase[Any]", *, observed: Seconds = 0.0
+        self, db: "AsyncDatabase[Any]", *, observed: Seconds = _WEEK
     ) -> tuple[UnusedIndex, ...]:
         """The indexes of the declared collections that no member has used since it counts.
 
-        Every data-bearing member that clients can see is asked, since each counts its own queries.
+        Every data-bearing member that clients can see is asked, since each counts its own queries;
+        a hidden member is seen by none, so an index that only its reports use looks idle.
         An index that does something by itself is never unused: `_id_`, TTL and unique ones; nor is
         a hidden one, which queries cannot use.
 
         Args:
-            db: any database object of the replica set; each member is asked by a short-lived
-                client with the same settings.
-            observed: seconds that every member must have counted; counters begin at zero when a
-                member starts and when an index is created, hidden or unhidden.
+            db: a database of a client that sees the whole replica set.
+            observed: seconds that every member must have counted, default a week: an index that
+                was counted for less is no answer, used or not. Counters begin at zero when a member
+                starts and when an index is created, hidden or unhidden. With 0 every index that
+                was not used so far is an answer, right after a deploy all of them.
 
         Raises:
             MongoOperationError: the server refused, or a member is out of reach, or the answer
@@ -247,7 +268,7 @@ class IndexRegistry:
         return await run(db, unused(self.collections, observed=length))
 
     def unused_sync(
-        self, db: "Database[Any]", *, observed: Seconds = 0.0
+        self, db: "Database[Any]", *, observed: Seconds = _WEEK
     ) -> tuple[UnusedIndex, ...]:
         """The same as `unused`, for a database of `pymongo.MongoClient`."""
         from symphonia_perf.mongo._reading import unused  # noqa: PLC0415 - only with a database
@@ -267,12 +288,13 @@ class IndexRegistry:
             collections: default: all that are no views and not the server's own.
 
         Raises:
+            ConfigurationError: not names of collections, or not such a database.
             MongoOperationError: the server refused, or is out of reach.
         """
         from symphonia_perf.mongo._reading import export  # noqa: PLC0415 - only with a database
         from symphonia_perf.mongo._run import run  # noqa: PLC0415 - it loads the driver
 
-        return await run(db, export(db.name, collections))
+        return await run(db, export(getattr(db, "name", ""), checked_collections(collections)))
 
     @staticmethod
     def export_sync(db: "Database[Any]", *, collections: Collection[str] | None = None) -> str:
@@ -280,7 +302,7 @@ class IndexRegistry:
         from symphonia_perf.mongo._reading import export  # noqa: PLC0415 - only with a database
         from symphonia_perf.mongo._run import run_sync  # noqa: PLC0415 - it loads the driver
 
-        return run_sync(db, export(db.name, collections))
+        return run_sync(db, export(getattr(db, "name", ""), checked_collections(collections)))
 
     def _declarations(self) -> dict[str, Declaration]:
         return {
@@ -302,9 +324,3 @@ def _queries(indexes: Iterable[Index]) -> dict[str, list[dict[str, Any]]]:
         for index in indexes
         if index.serves
     }
-
-
-def _check_collection(name: object) -> None:
-    # https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions
-    if not isinstance(name, str) or not name or {"$", "\0"} & set(name):
-        raise ConfigurationError(f"{name!r}: expected a collection's name")

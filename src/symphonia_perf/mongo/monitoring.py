@@ -19,8 +19,8 @@ from symphonia_perf._core.events import (
     emit,
 )
 from symphonia_perf.mongo._fleet import check_budget, check_budget_sync
-from symphonia_perf.mongo._listening import address_text, checked_observer
-from symphonia_perf.mongo._pool_counts import PoolCounts, PoolStats
+from symphonia_perf.mongo._given import checked_observer
+from symphonia_perf.mongo._pool_counts import PoolCounts, PoolStats, address_text
 from symphonia_perf.mongo._slow import SlowOperationListener
 
 __all__ = [
@@ -66,7 +66,8 @@ class PoolMonitor(monitoring.ConnectionPoolListener):
 
     Args:
         observer: receives a `PoolEvent` for each failed checkout and dropped pool, inside the
-            driver, so it must be quick; None: they are logged, at most one of a kind in 10 s.
+            driver, which holds the pool's lock: it must be quick, and one that waits for the same
+            client waits for ever. None: they are logged, at most one of a kind in 10 s.
 
     Raises:
         ConfigurationError: the observer is no callable.

@@ -4,10 +4,11 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import wraps
 from types import MappingProxyType
-from typing import Any, Literal, Self, TypeAlias, TypedDict, Unpack, cast
+from typing import Any, Literal, Self, TypeAlias, TypedDict, TypeVar, Unpack, cast
 
-from symphonia_perf._core.env import from_environ, variable_names
+from symphonia_perf._core.env import from_environ, nearest, variable_names
 from symphonia_perf.errors import ConfigurationError
 from symphonia_perf.mongo._domains import FieldDomain
 from symphonia_perf.mongo._profiles import WEB, WORKER
@@ -15,7 +16,16 @@ from symphonia_perf.mongo._settings import OPTIONS
 from symphonia_perf.mongo._uri import MongoURI, parse_uri
 from symphonia_perf.typing import Seconds
 
-__all__ = ["OPTION_OF", "Compressor", "PoolOptions", "PoolSettings", "ReadPreference"]
+__all__ = [
+    "OPTION_OF",
+    "Compressor",
+    "PoolOptions",
+    "PoolSettings",
+    "ReadPreference",
+    "field_meant",
+]
+
+T = TypeVar("T")
 
 Compressor: TypeAlias = Literal["zlib", "zstd", "snappy"]
 """What can compress the wire; zstd and snappy need a package of their own."""
@@ -24,6 +34,11 @@ ReadPreference: TypeAlias = Literal[
     "primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest"
 ]
 """Which member answers reads."""
+
+Profile: TypeAlias = Literal["web", "worker"]
+"""What kind of process it is for; see `PoolOptions.web` and `PoolOptions.worker`."""
+
+_PROFILES: dict[str, Mapping[str, Any]] = {"web": WEB, "worker": WORKER}
 
 OPTION_OF = {
     "max_size": "maxPoolSize",
@@ -46,11 +61,41 @@ OPTION_OF = {
 """Field -> the option's name in a URI and as a driver keyword."""
 
 _FIELD_OF = {option: field for field, option in OPTION_OF.items()}
+_FIELD_OF_WORDS = {
+    word.replace("_", "").lower().removesuffix("ms"): field
+    for field, option in OPTION_OF.items()
+    for word in (field, option)
+}
 # maxIdleTimeMS -> MAX_IDLE_TIME: the environment takes `30s`, so no unit stands in the name.
 _VARIABLE_OF = {
     field: re.sub("(?<=[a-z])(?=[A-Z])", "_", option.removesuffix("MS")).upper()
     for field, option in OPTION_OF.items()
 }
+
+
+def field_meant(name: str) -> str | None:
+    """The field of `PoolOptions` that a driver's keyword means, in whatever spelling."""
+    return _FIELD_OF_WORDS.get(name.replace("_", "").lower().removesuffix("ms"))
+
+
+def _named(kind: type[T]) -> type[T]:
+    """Let the constructor answer a misspelt setting with the right one."""
+    plain = kind.__init__
+
+    @wraps(plain)
+    def init(self: T, *args: object, **settings: Any) -> None:
+        if args:
+            raise ConfigurationError(
+                "PoolOptions: settings have names; PoolOptions.from_uri(...) reads a URI"
+            )
+        for name in settings.keys() - OPTION_OF.keys() - {"uri"}:
+            field = field_meant(name) or nearest(name, OPTION_OF)
+            hint = f"; did you mean {field}=?" if field else f"; there are {', '.join(OPTION_OF)}"
+            raise ConfigurationError(f"{name}: not a setting of PoolOptions{hint}")
+        plain(self, **settings)
+
+    kind.__init__ = init  # type: ignore[assignment, method-assign]
+    return kind
 
 
 class PoolSettings(TypedDict, total=False):
@@ -74,6 +119,7 @@ class PoolSettings(TypedDict, total=False):
     app_name: str | None
 
 
+@_named
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class PoolOptions:
     """Every setting of a client's connection pool, checked and with its default in sight.
@@ -121,7 +167,8 @@ class PoolOptions:
     # a lost primary (measured: 5 s lost four writes), and the driver's 30 keeps callers too long.
     server_selection_timeout: Seconds = 15.0
     # Seconds between looks at each server; 2: a frozen host is noticed after this plus
-    # connect_timeout. 2 + 2 s stalled reads 2.5 s, 10 + 10 s stalled them 14.5 s (measured).
+    # connect_timeout: reads stalled 19.1 s with 10 + 10 s, 11.0 with 2 + 10, 3.0 with 2 + 2
+    # (measured: benchmarks/mongo/bench_failover.py).
     heartbeat: Seconds = 2.0
 
     # --- reads and writes -------------------------------------------------------------------------
@@ -175,9 +222,12 @@ class PoolOptions:
         environ: Mapping[str, str] | None = None,
         *,
         uri: str | None = None,
+        profile: Profile | None = None,
         **settings: Unpack[PoolSettings],
     ) -> Self:
         """Options from the environment: an argument beats the URI, which beats a variable.
+
+        A variable beats the profile, where one is named.
 
         The variables are `MONGODB_URI` and one per field, named after the driver's option:
         `MONGODB_MAX_POOL_SIZE=20`, `MONGODB_MAX_IDLE_TIME=45s`, `MONGODB_RETRY_WRITES=no`,
@@ -189,17 +239,23 @@ class PoolOptions:
 
         options = PoolOptions.from_env(environ={"MONGODB_URI": "mongodb://db", "MONGODB_W": "1"})
         assert (options.uri, options.w, options.max_size) == ("mongodb://db", 1, 50)
+        assert PoolOptions.from_env(environ={}, profile="web").connect_timeout == 2.0
         ```
 
         Args:
             prefix: what the variables begin with.
             environ: in place of `os.environ`.
             uri: in place of `MONGODB_URI`.
+            profile: `"web"` or `"worker"`: what those methods put in place of the defaults.
             **settings: fields of `PoolOptions`.
 
         Raises:
             ConfigurationError: see `PoolOptions`; the message names the variable.
         """
+        if profile is not None and profile not in _PROFILES:
+            raise ConfigurationError(
+                f"profile={profile!r}: expected one of {', '.join(map(repr, _PROFILES))}"
+            )
         environ = os.environ if environ is None else environ
         found = from_environ(cls, environ, prefix=prefix, names=_VARIABLE_OF)
         labels = variable_names(cls, prefix=prefix, names=_VARIABLE_OF)
@@ -210,14 +266,15 @@ class PoolOptions:
             parsed = parse_uri(there, label=labels["uri"])
         else:
             parsed = parse_uri(_DEFAULTS["uri"])
-        return cls._resolve(parsed, found, labels, settings)
+        return cls._resolve(parsed, found, labels, settings, _PROFILES[profile] if profile else {})
 
     @classmethod
     def web(cls, uri: str = "mongodb://localhost:27017", **settings: Unpack[PoolSettings]) -> Self:
         """Options for a process that answers requests: it loses a dead server early.
 
         As `from_uri`, with these in place of the defaults: connect_timeout 2 s, socket_timeout
-        10 s, no compression. An argument beats the URI, which beats the profile.
+        10 s, no compression. An argument beats the URI, which beats the profile;
+        `from_env(profile="web")` reads variables as well.
 
         ```python
         from symphonia_perf.mongo import PoolOptions

@@ -85,6 +85,10 @@ def _paths(given: Any, above: str = "") -> Iterator[Any]:
         return
     paths = model_paths(given)
     if paths is None:
+        if isinstance(given, list | tuple | set | frozenset) and not above:
+            raise ProjectionError(
+                f"{given!r}: name each field as an argument of its own, as in only('a', 'b')"
+            )
         fault = path_fault(given) or "is no field here"
         raise ProjectionError(f"the field {given!r} {fault}, or a model with annotated fields")
     yield from (f"{above}.{path}" if above else path for path in paths)

@@ -52,6 +52,7 @@ class RecordingCollection:
         error: Exception | None = None,
     ) -> None:
         self.name = name
+        self.full_name = f"test.{name}"
         self.calls: list[RecordedCall] = []
         self._documents = documents
         self._count = len(documents) if count is None else count

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import textwrap
@@ -137,7 +138,7 @@ def test_a_conflict_is_an_error_until_a_gap_is_allowed(command: Command, db: Dat
     assert refused.code == 1
     assert refused.err == (
         "Error: orders: code_1 exists with unique unset instead of true, sparse true instead of "
-        "unset: declare the new index under a new name (or apply with allow_gap=True)\n"
+        "unset: declare the new index under a new name (or allow_gap=True, --allow-gap)\n"
     )
     assert command("apply", "--allow-gap").code == 0
     assert db["orders"].index_information()["code_1"]["unique"] is True
@@ -150,18 +151,33 @@ def test_verify_and_unused(command: Command, db: Database[Any]) -> None:
     assert fine.code == 0
     assert fine.out == "orders: by_status for {status: 'OPEN'} sorted by {at: -1}: wins\n"
     assert command("verify", "--json").document["queries"][0]["fault"] is None
-    idle = command("unused")
+    idle = command("unused", "--observed", "0s")
     assert idle.code == 2
-    assert idle.out == "orders: by_status: not used for 0.0 days on 1 members\n"
-    assert command("unused", "--json").document["unused"][0]["name"] == "by_status"
-    assert command("unused", "--observed", "1d").out == "Every index is used.\n"
+    assert re.fullmatch(r"orders: by_status: not used for \d+ s on 1 member\n", idle.out)
+    told = command("unused", "--observed", "0s", "--json").document
+    assert [item["name"] for item in told["unused"]] == ["by_status"]
+    young = command("unused")
+    assert young.code == 0
+    assert re.fullmatch(
+        r"Undecided: 1 without a use, but counted for less than 7 d \(at most \d+ s on 1 member\); "
+        r"ask again later\.\n",
+        young.out,
+    )
+    told = command("unused", "--json").document
+    assert ([item["name"] for item in told["undecided"]], told["unused"]) == (["by_status"], [])
     list(db["orders"].find({"status": "OPEN"}))
-    assert command("unused").code == 0
+    assert command("unused").out == "Every index is used.\n"
     db["orders"].drop_indexes()
     lost = command("verify")
     assert lost.code == 2
     assert "a scan of the collection wins" in lost.out
     assert command("verify", "--json").document["queries"][0]["used"] == []
+
+
+def test_verify_without_a_document_says_why_it_fails(command: Command) -> None:
+    said = command("verify")
+    assert said.code == 2
+    assert "the collection is empty" in said.out
 
 
 def test_export(command: Command, db: Database[Any], mongo_url: str) -> None:
@@ -217,7 +233,7 @@ def test_the_command_itself_draws_bars_on_a_terminal(
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "symphonia_perf.cli"),
+            *(sys.executable, "-m", "symphonia_perf"),
             *("indexes", "apply", "app_indexes:indexes", "--uri", mongo_url, "--database", NAME),
         ],
         cwd=tmp_path,

@@ -1,6 +1,6 @@
 """Changes in place, retirement and replacement, on a real server."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +8,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
-from symphonia_perf.errors import IndexConflict, MongoOperationError
+from symphonia_perf.errors import ConfigurationError, IndexConflict, MongoOperationError
 from symphonia_perf.mongo import DropIndex, HideIndex, Index, IndexRegistry, ModifyIndex
 
 pytestmark = pytest.mark.mongo
@@ -72,6 +72,18 @@ async def test_duplicates_are_named_and_nothing_is_left_behind(
     work["c"].delete_many({"_id": {"$in": [1, 3, 5, 7, 9, 10]}})
     await plan.apply(awork)
     assert listed(work)["code_1"]["unique"] is True
+
+
+def test_many_duplicates_make_a_short_error(work: Database[Any]) -> None:
+    work["c"].create_index("code")
+    work["c"].insert_many([{"_id": {"n": n, "x": "y" * 100}, "code": 7} for n in range(3_000)])
+    plan = registry_of(Index("code", unique=True)).plan_sync(work)
+    with pytest.raises(
+        MongoOperationError, match=r"by _id: \{n: 0, .*\.\.\. and \d+ more char"
+    ) as no:
+        plan.apply_sync(work)
+    assert "and 2997 more" in str(no.value)
+    assert len(str(no.value)) < 600
 
 
 def test_what_somebody_prepared_stays_prepared(work: Database[Any]) -> None:
@@ -168,6 +180,71 @@ def test_an_interrupted_hide_begins_its_observation_when_it_is_recorded(
     assert isinstance(drop, DropIndex)
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"_id": 7, "hiddenAt": datetime(2020, 1, 1, tzinfo=UTC)},
+        {"_id": {"collection": "c", "index": "old"}},
+        {"_id": {"collection": "c", "index": "old"}, "hiddenAt": "yesterday"},
+        {"_id": {"collection": "c", "index": 7}, "hiddenAt": datetime(2020, 1, 1, tzinfo=UTC)},
+    ],
+    ids=["strange id", "no moment", "text", "strange name"],
+)
+def test_a_record_that_is_none_of_ours_is_no_observation(
+    work: Database[Any], record: dict[str, Any]
+) -> None:
+    work["c"].create_index("a", name="old", hidden=True)
+    work[RECORDS].insert_one(record)
+    registry = IndexRegistry()
+    registry.retire("c", "old")
+    (hide,) = registry.plan_sync(work).changes
+    assert isinstance(hide, HideIndex)
+    registry.plan_sync(work).apply_sync(work)
+    (retiring,) = registry.plan_sync(work).retiring
+    assert 0 <= retiring.hidden_for < 60
+
+
+def test_records_from_a_clock_ahead_are_waited_for(work: Database[Any]) -> None:
+    work["c"].create_index("a", name="old", hidden=True)
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    record = {"_id": {"collection": "c", "index": "old"}, "hiddenAt": tomorrow}
+    work[RECORDS].insert_one(record)
+    registry = IndexRegistry()
+    registry.retire("c", "old", observe=0)
+    assert registry.plan_sync(work).retiring[0].hidden_for < 0
+
+
+def test_what_came_back_after_the_plan_is_not_dropped(work: Database[Any]) -> None:
+    work["c"].create_index("a", name="old")
+    registry = IndexRegistry()
+    registry.retire("c", "old", observe=0)
+    registry.plan_sync(work).apply_sync(work)
+    late = registry.plan_sync(work)
+    assert isinstance(late.changes[0], DropIndex)
+    work.command("collMod", "c", index={"name": "old", "hidden": False})  # a query missed it
+    with pytest.raises(MongoOperationError, match="old is no longer as it was planned with"):
+        late.apply_sync(work, drop=True)
+    assert "old" in listed(work)
+
+
+def test_an_expiry_goes_to_no_other_index(work: Database[Any]) -> None:
+    work["c"].create_index("seen", name="n")
+    late = registry_of(Index("seen", name="n", expire_after=5)).plan_sync(work)
+    work["c"].drop_index("n")
+    work["c"].create_index("born", name="n")
+    with pytest.raises(MongoOperationError, match=r"n \{born: 1\} instead of n \{seen: 1\}"):
+        late.apply_sync(work)
+    assert "expireAfterSeconds" not in listed(work)["n"]
+
+
+def test_a_plan_is_applied_to_its_own_database(work: Database[Any]) -> None:
+    plan = registry_of(Index("a")).plan_sync(work)
+    other = work.client[f"{work.name}_other"]
+    with pytest.raises(ConfigurationError, match="the plan was made for the database"):
+        plan.apply_sync(other)
+    assert other.list_collection_names() == []
+
+
 def test_what_is_gone_by_the_time_of_hiding_is_no_fault(work: Database[Any]) -> None:
     work["c"].create_index("a", name="old")
     registry = IndexRegistry()
@@ -186,7 +263,7 @@ def test_one_name_is_rebuilt_where_a_gap_is_allowed(work: Database[Any]) -> None
     registry.retire("c", "text_old")
     plan = registry.plan_sync(work)
     assert [clash.gap for clash in plan.conflicts] == [True, True]
-    with pytest.raises(IndexConflict, match=r"\(or apply with allow_gap=True\)"):
+    with pytest.raises(IndexConflict, match=r"\(or allow_gap=True, --allow-gap\)"):
         plan.apply_sync(work)
     assert list(listed(work)) == ["_id_", "n", "text_old"]
     plan.apply_sync(work, allow_gap=True)
@@ -200,7 +277,7 @@ async def test_a_gap_closes_again_when_the_new_index_cannot_be_built(
     work["c"].create_index("a", name="n", sparse=True)
     work["c"].insert_many([{"_id": 1, "b": 5}, {"_id": 2, "b": 5}])
     plan = await registry_of(Index("b", name="n", unique=True)).plan(awork)
-    with pytest.raises(MongoOperationError, match=r"\{b: 5\} is in the documents with _id 1, 2"):
+    with pytest.raises(MongoOperationError, match=r"in the documents with _id 1, 2$"):
         await plan.apply(awork, allow_gap=True)
     assert listed(work)["n"] == {"v": 2, "key": {"a": 1}, "name": "n", "sparse": True}
 

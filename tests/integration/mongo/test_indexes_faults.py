@@ -1,6 +1,7 @@
 """What goes wrong while indexes are built: time, networks, other processes, documents, rights."""
 
 import asyncio
+import signal
 import subprocess
 import sys
 import threading
@@ -143,6 +144,51 @@ async def test_a_cancelled_deploy_leaves_its_build_to_the_server(
         assert (await registry.plan(client[NAME])).is_empty
 
 
+WATCHED = """
+import sys
+from pymongo import MongoClient
+from symphonia_perf.mongo import Index, IndexRegistry
+registry = IndexRegistry()
+registry.add("c", Index("a"))
+with MongoClient(sys.argv[1]) as client:
+    plan = registry.plan_sync(client[sys.argv[2]])
+    plan.apply_sync(client[sys.argv[2]], progress=lambda seen: print("seen", flush=True))
+"""
+
+
+def test_ctrl_c_does_not_wait_for_a_build_that_is_watched(
+    db: Database[Any], slow_server: MongoReplicaSet
+) -> None:
+    with builds_held_up(db):
+        process = subprocess.Popen(
+            [sys.executable, "-c", WATCHED, slow_server.uri, NAME],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "seen\n"
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=20)[1]
+        assert said.strip().endswith("KeyboardInterrupt")
+        assert is_building(db)
+    registry = registry_of(Index("a"))
+    registry.plan_sync(db).apply_sync(db)
+    assert registry.plan_sync(db).is_empty
+
+
+def test_a_progress_that_fails_ends_the_waiting(
+    db: Database[Any], slow_server: MongoReplicaSet
+) -> None:
+    def broken(_: IndexProgress) -> None:
+        raise ZeroDivisionError
+
+    with MongoClient[Any](slow_server.uri) as client, builds_held_up(db):
+        plan = registry_of(Index("a")).plan_sync(client[NAME])
+        with pytest.raises(ZeroDivisionError):
+            plan.apply_sync(client[NAME], progress=broken)
+
+
 def test_waiting_has_an_end_where_one_is_asked_for(
     db: Database[Any], slow_server: MongoReplicaSet
 ) -> None:
@@ -236,10 +282,42 @@ def test_ten_processes_deploy_at_once(db: Database[Any], slow_server: MongoRepli
     db["orders"].create_index("code")
     db["orders"].create_index("old")
     db["orders"].insert_many([{"code": n, "a": n, "b": n, "old": n} for n in range(20_000)])
-    command = [sys.executable, "-c", DEPLOY, slow_server.uri, NAME]
+    deploy(DEPLOY, slow_server.uri)
+    plan = indexes.plan_sync(db)
+    assert plan.is_empty, plan.describe()
+    assert len(plan.kept) == sum(map(len, indexes.declared.values()))
+    assert [item.specification["name"] for item in plan.retiring] == ["old_1"]
+
+
+GAP = """
+import sys
+from pymongo import MongoClient
+from symphonia_perf.mongo import Index, IndexRegistry
+registry = IndexRegistry()
+registry.add("c", Index("a", name="n", sparse=True), Index("b", name="m", unique=True))
+registry.retire("c", "old", observe=0)
+print("ready", flush=True)
+sys.stdin.readline()  # all at once
+with MongoClient(sys.argv[1]) as client:
+    plan = registry.plan_sync(client[sys.argv[2]])
+    plan.apply_sync(client[sys.argv[2]], allow_gap=True, drop=True)
+"""
+
+
+def test_ten_processes_rebuild_at_once(db: Database[Any], slow_server: MongoReplicaSet) -> None:
+    db["c"].create_index("a", name="n")
+    db["c"].create_index("z", name="m")
+    db["c"].create_index("y", name="old")
+    deploy(GAP, slow_server.uri)
+    information = db["c"].index_information()
+    assert (information["n"]["sparse"], information["m"]["unique"]) == (True, True)
+
+
+def deploy(source: str, uri: str) -> None:
+    """Run ten processes, let them go together, and see each of them succeed."""
     running = [
         subprocess.Popen(
-            command,
+            [sys.executable, "-c", source, uri, NAME],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -257,10 +335,6 @@ def test_ten_processes_deploy_at_once(db: Database[Any], slow_server: MongoRepli
         process.stdin.flush()
     said = [process.communicate(timeout=90)[1] for process in running]
     assert [process.returncode for process in running] == [0] * PROCESSES, "\n".join(said)
-    plan = indexes.plan_sync(db)
-    assert plan.is_empty, plan.describe()
-    assert len(plan.kept) == sum(map(len, indexes.declared.values()))
-    assert [item.specification["name"] for item in plan.retiring] == ["old_1"]
 
 
 def test_documents_with_equal_values_are_named(db: Database[Any]) -> None:
@@ -269,7 +343,27 @@ def test_documents_with_equal_values_are_named(db: Database[Any]) -> None:
     with pytest.raises(MongoOperationError) as caught:
         registry.plan_sync(db).apply_sync(db)
     assert caught.value.code == 11000
-    assert "dup key: { k.x: 0 }; {k.x: 0} is in the documents with _id 2, 3" in str(caught.value)
+    assert "the same value is in the documents with _id 2, 3" in str(caught.value)
+
+
+@pytest.mark.parametrize("inherited", [False, True])
+def test_documents_with_equal_values_are_named_under_a_collation(
+    db: Database[Any], *, inherited: bool
+) -> None:
+    collation = {"locale": "en", "strength": 2}
+    db.drop_collection("c")
+    db.create_collection("c", collation=collation if inherited else None)
+    db["c"].insert_many([{"_id": n, "k": text} for n, text in enumerate(["a", "b", "B", "c"])])
+    registry = registry_of(Index("k", unique=True, collation=None if inherited else collation))
+    with pytest.raises(MongoOperationError, match=r"documents with _id 1, 2$") as caught:
+        registry.plan_sync(db).apply_sync(db)
+    assert caught.value.code == 11000
+
+
+def test_duplicates_among_the_documents_of_a_sparse_index_are_named(db: Database[Any]) -> None:
+    db["c"].insert_many([{"_id": 1}, {"_id": 2, "k": "x"}, {"_id": 3, "k": "x"}, {"_id": 4}])
+    with pytest.raises(MongoOperationError, match=r"documents with _id 2, 3$"):
+        registry_of(Index("k", unique=True, sparse=True)).plan_sync(db).apply_sync(db)
 
 
 def test_parallel_arrays_are_explained(db: Database[Any]) -> None:
@@ -292,6 +386,51 @@ def test_two_text_indexes_and_a_collation_of_the_collection(db: Database[Any]) -
     registry.plan_sync(db).apply_sync(db)
     assert registry.plan_sync(db).is_empty
     assert db["t"].index_information()["name_1"]["collation"]["locale"] == "fr"
+
+
+def test_time_series_and_capped_collections(db: Database[Any]) -> None:
+    db.create_collection("measured", timeseries={"timeField": "t", "metaField": "m"})
+    db.create_collection("ring", capped=True, size=4096)
+    registry = IndexRegistry()
+    registry.add("measured", Index("m.site", "-t"), Index.geo("place"), Index("m.x", hidden=True))
+    registry.add("ring", Index("a"))
+    registry.plan_sync(db).apply_sync(db)
+    plan = registry.plan_sync(db)
+    assert plan.is_empty, plan.describe()
+    assert len(plan.kept) == 4
+    for collection, index in (
+        ("measured", Index("m.u", unique=True)),
+        ("ring", Index("a", expire_after=5)),
+    ):
+        refused = IndexRegistry()
+        refused.add(collection, index)
+        with pytest.raises(MongoOperationError, match=r"not supported .*; such a collection has"):
+            refused.plan_sync(db).apply_sync(db)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        Index("a", name="n" * 3_000),
+        Index("a" * 1_000),
+        Index("été.日本", "-ß", name="' \" \\ \n 名"),
+        Index(*(f"f{n}" for n in range(32))),
+        Index("a.0.b", "0"),
+        Index("owner.$ref", "owner.$id"),
+        Index("a", partial={"s": {"$gt": "日本"}, "deep": eval('{"x":' * 90 + "1" + "}" * 90)}),
+    ],
+    ids=["name", "field", "unicode", "32 fields", "numbers", "reference", "deep"],
+)
+def test_odd_names_and_shapes_are_kept(db: Database[Any], index: Index) -> None:
+    registry = registry_of(index)
+    registry.plan_sync(db).apply_sync(db)
+    assert len(registry.plan_sync(db).kept) == 1
+
+
+def test_what_cannot_be_encoded_is_our_error(db: Database[Any]) -> None:
+    plan = registry_of(Index("a", partial={"b": "\ud800"})).plan_sync(db)
+    with pytest.raises(MongoOperationError, match=r"createIndexes c: .*surrogates not allowed"):
+        plan.apply_sync(db)
 
 
 def test_a_missing_collection_is_created_with_its_indexes(db: Database[Any]) -> None:
@@ -361,12 +500,42 @@ def test_an_election_during_a_build_is_survived(
         client.drop_database(NAME)
 
 
+def test_the_primary_is_killed_during_a_build(mongo_replica_set_of_three: MongoReplicaSet) -> None:
+    registry = registry_of(Index("a"), Index("b"), Index("a", "b"))
+    mongo_replica_set_of_three.wait_until_complete()
+    with MongoClient[Any](mongo_replica_set_of_three.uri, w="majority") as client:
+        client.drop_database(NAME)
+        client[NAME]["c"].insert_many([{"a": n, "b": -n} for n in range(100_000)])
+        plan = registry.plan_sync(client[NAME])
+        failure: list[MongoOperationError] = []
+
+        def apply() -> None:
+            try:
+                plan.apply_sync(client[NAME], timeout=120)
+            except MongoOperationError as error:
+                failure.append(error)
+
+        thread = threading.Thread(target=apply)
+        thread.start()
+        wait_until(lambda: is_building(client[NAME]))
+        victim = mongo_replica_set_of_three.primary()
+        victim.kill()
+        # A build commits when every voting member has it, so it waits for this one, too.
+        victim.start()
+        mongo_replica_set_of_three.wait_until_complete()
+        thread.join(130)
+        assert not thread.is_alive()
+        assert not failure, failure[0]
+        assert registry.plan_sync(client[NAME]).is_empty
+        client.drop_database(NAME)
+
+
 def test_a_user_without_rights_is_told_which_ones(tmp_path: Path) -> None:
     with standalone_with_users(tmp_path) as server:
         with MongoClient[Any](server.uri("reader")) as client:
             plan = registry_of(Index("a")).plan_sync(client["app"])
             with pytest.raises(
-                MongoOperationError, match="needs the role readWrite to build"
+                MongoOperationError, match="read to plan, readWrite to build"
             ) as caught:
                 plan.apply_sync(client["app"])
             assert (caught.value.code, caught.value.code_name) == (13, "Unauthorized")
@@ -391,4 +560,6 @@ def test_a_user_without_rights_is_told_which_ones(tmp_path: Path) -> None:
             assert record["before"]["members"] == []
             assert "not authorized" in record["before"]["silent"][0]["reason"]
         with MongoClient[Any](server.uri("watcher")) as client:
-            assert [item.name for item in registry.unused_sync(client["app"])] == ["a_1"]
+            assert [item.name for item in registry.unused_sync(client["app"], observed=0)] == [
+                "a_1"
+            ]

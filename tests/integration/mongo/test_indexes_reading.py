@@ -1,10 +1,11 @@
 """verify, unused and export against a real server."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from bson import Decimal128, Int64, ObjectId
+from bson import Code, DatetimeMS, DBRef, Decimal128, Int64, MinKey, ObjectId, Regex, Timestamp
 from pymongo import AsyncMongoClient, MongoClient, ReadPreference
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.database import Database
@@ -75,12 +76,52 @@ def test_a_plan_warns_of_a_sort_that_verify_finds(work: Database[Any]) -> None:
     # The trap of RESEARCH: (createdAt, _id) on an index of createdAt alone.
     query = Query({"status": "OPEN"}).sort("-at", "-_id")
     registry = registry_of(Index("status", "-at", serves=[query]))
+    work["c"].insert_one({})
     (warning,) = registry.plan_sync(work).warnings
     assert "does not serve the sort {at: -1, _id: -1}" in warning.reason
     registry.plan_sync(work).apply_sync(work)
     work["c"].insert_many([{"status": "OPEN", "at": n % 10} for n in range(50)])
     with pytest.raises(IndexNotUsed, match="sorts in memory"):
         registry.verify_sync(work)
+
+
+def test_an_empty_collection_is_told(work: Database[Any]) -> None:
+    registry = registry_of(Index("b", serves=[Query({"b": 7})]))
+    for _ in ("no collection", "no document"):
+        with pytest.raises(IndexNotUsed, match="the collection is empty, so that proves little"):
+            registry.verify_sync(work)
+        work["c"].insert_one({"_id": 1})
+        work["c"].delete_one({"_id": 1})
+    work["c"].insert_one({"b": 7})
+    with pytest.raises(IndexNotUsed, match=r"a scan of the collection wins$"):
+        registry.verify_sync(work)
+
+
+async def test_a_plan_says_which_collections_are_not_there(
+    awork: AsyncDatabase[Any], work: Database[Any]
+) -> None:
+    registry = IndexRegistry()
+    registry.add("orderz", Index("a"), Index("b"))
+    registry.add("zebra", Index("a"))
+    empty = "makes a new collection: this database is empty"
+    assert [item.reason for item in registry.plan_sync(work).warnings] == [empty] * 2
+    work["orders"].insert_one({})
+    plan = await registry.plan(awork)
+    assert [(item.name, item.reason) for item in plan.warnings] == [
+        (
+            "a_1",
+            "makes a new collection: there is no 'orderz' yet (did you mean 'orders'?)",
+        ),
+        ("a_1", "makes a new collection: there is no 'zebra' yet"),
+    ]
+    await plan.apply(awork)
+    assert not (await registry.plan(awork)).warnings
+    work.create_collection(
+        "series", timeseries={"timeField": "at"}
+    )  # it is there, and may have no index
+    series = IndexRegistry()
+    series.add("series", Index("at"))
+    assert not series.plan_sync(work).warnings
 
 
 def test_a_query_that_the_server_refuses_is_our_error(work: Database[Any]) -> None:
@@ -118,7 +159,8 @@ async def test_unused_asks_every_member(mongo_replica_set_of_three: MongoReplica
         list(db["c"].find({"read_by_primary": 1}))
         secondary = db.with_options(read_preference=ReadPreference.SECONDARY)
         list(secondary["c"].find({"read_by_secondary": 1}))
-        found = registry.unused_sync(db)
+        found = registry.unused_sync(db, observed=0)
+        assert registry.unused_sync(db) == ()  # nothing was counted for a week
         assert [(item.collection, item.name) for item in found] == [
             ("c", "idle_1"),
             ("never", "x_1"),
@@ -136,10 +178,16 @@ async def test_unused_asks_every_member(mongo_replica_set_of_three: MongoReplica
         assert record is not None
         assert sorted(item["uses"] for item in record["before"]["members"]) == [0, 0, 1]
     async with AsyncMongoClient[Any](uri) as client:
-        assert [item.name for item in await registry.unused(client[NAME])] == ["idle_1", "x_1"]
+        assert [item.name for item in await registry.unused(client[NAME], observed=0)] == [
+            "idle_1",
+            "x_1",
+        ]
     member = mongo_replica_set_of_three.members[1]
-    with MongoClient[Any](member.uri) as direct:  # to one member; the others are found
-        assert [item.name for item in registry.unused_sync(direct[NAME])] == ["idle_1", "x_1"]
+    with (
+        MongoClient[Any](member.uri) as direct,  # it sees no other
+        pytest.raises(MongoOperationError, match="connect to the replica set"),
+    ):
+        registry.unused_sync(direct[NAME])
 
 
 async def test_unused_is_not_known_while_a_member_is_down(
@@ -194,6 +242,13 @@ EXPORTED = (
             "none": None,
             "yes": True,
             "deep": {"x": [1, 2.5]},
+            "pattern": {"$in": [re.compile("^a", re.IGNORECASE), Regex("b", "i")]},
+            "reference": DBRef("orders", ObjectId("64b7f9c2a1b2c3d4e5f60718")),
+            "late": {"$lt": DatetimeMS(2**55)},
+            "moment": Timestamp(1, 2),
+            "bytes": {"$gt": b"\x00\xff"},
+            "code": Code("f()", {"x": 1}),
+            "least": {"$gt": MinKey()},
         },
     ),
 )

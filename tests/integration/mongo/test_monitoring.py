@@ -5,13 +5,14 @@ import gc
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo.errors import ExecutionTimeout, WaitQueueTimeoutError
 
 from symphonia_perf._core.events import Event
-from symphonia_perf.errors import NotOpen, StoreUnavailable
+from symphonia_perf.errors import MongoOperationError, NotOpen, StoreUnavailable
 from symphonia_perf.mongo import (
     ConnectionBudgetEvent,
     PoolEvent,
@@ -26,6 +27,7 @@ from symphonia_perf.mongo import (
     create_client,
     create_motor_client,
 )
+from tests.integration.mongo.standalone import PASSWORD, standalone_with_users
 
 pytestmark = [
     pytest.mark.mongo,
@@ -267,6 +269,20 @@ class TestBudget:
             assert "1000000 processes" in caplog.text
         with pytest.raises(NotOpen, match="check_budget"):
             check_budget_sync(client, processes=1)
+
+    async def test_a_user_who_may_not_ask(self, tmp_path: Path) -> None:
+        with standalone_with_users(tmp_path) as server:
+            for user, may in (("reader", False), ("watcher", True)):
+                options = PoolOptions(uri=server.uri(user), w=1)
+                async with client_of(create_async_client, options) as client:
+                    if may:
+                        assert (await check_budget(client, processes=1)).verdict == "fits"
+                        continue
+                    with pytest.raises(MongoOperationError) as caught:
+                        await check_budget(client, processes=1)
+                    assert (caught.value.code, caught.value.code_name) == (13, "Unauthorized")
+                    assert "the role clusterMonitor may ask, and budget(...)" in str(caught.value)
+                    assert PASSWORD not in str(caught.value)
 
     async def test_no_server(self) -> None:
         options = PoolOptions(uri="mongodb://127.0.0.1:1", server_selection_timeout=0.2)

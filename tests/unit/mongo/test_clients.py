@@ -7,6 +7,7 @@ from typing import Any
 
 import pymongo
 import pytest
+from bson.errors import InvalidBSON
 from bson.raw_bson import RawBSONDocument
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, MongoClient, compression_support
@@ -39,7 +40,7 @@ from symphonia_perf.mongo import (
     create_motor_client,
 )
 from symphonia_perf.mongo import clients as module
-from symphonia_perf.mongo._errors import _translate
+from symphonia_perf.mongo._errors import _translate, as_ours
 from symphonia_perf.mongo._warm import _Roll
 
 FACTORIES: list[tuple[Callable[..., Any], type[Any]]] = [
@@ -108,6 +109,8 @@ class TestEveryFactory:
             ("read_preference", r"use PoolOptions\(read_preference=\.\.\.\), and the URI"),
             ("host", r"use PoolOptions\(uri=\.\.\.\)"),
             ("port", r"use PoolOptions\(uri=\.\.\.\)"),
+            ("max_pool_size", r"^max_pool_size: .* use PoolOptions\(max_size=\.\.\.\)"),
+            ("max_size", r"^max_size: .* use PoolOptions\(max_size=\.\.\.\)"),
             ("connect", r"use warm\(client\)"),
             ("replicaSet", "replicaSet: the URI says it already"),
             ("ssl", "ssl: the URI says it already"),
@@ -219,15 +222,35 @@ def test_another_missing_module_is_not_mistaken_for_it(monkeypatch: pytest.Monke
         (OperationFailure("no", 18, {"codeName": "AuthenticationFailed"}), MongoOperationError),
         (OperationFailure("no", 18), MongoOperationError),
         (PyMongoError("anything"), StoreUnavailable),
-        (RuntimeError("different event loop"), WrongLoop),
+        (InvalidBSON("year 20000 is out of range"), MongoOperationError),
     ],
 )
 def test_the_drivers_errors_become_ours(
-    driver: PyMongoError | RuntimeError, ours: type[SymphoniaError]
+    driver: PyMongoError | InvalidBSON, ours: type[SymphoniaError]
 ) -> None:
     error = _translate(driver, "warm", "hello")
     assert type(error) is ours
-    assert str(driver) in str(error)
+    assert str(driver).partition(", full error")[0] in str(error)
+
+
+def test_only_a_loops_runtime_error_is_a_wrong_loop() -> None:
+    said = "bound to a different event loop"
+    with pytest.raises(WrongLoop, match=f"warm: {said}") as caught, as_ours("warm", "hello"):
+        raise RuntimeError(said)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    for error in (RuntimeError("can't start new thread"), RecursionError("too deep")):
+        with pytest.raises(type(error)) as other, as_ours("warm", "hello"):
+            raise error
+        assert other.value is error
+
+
+def test_what_fills_a_page_stays_in_the_cause() -> None:
+    said = "h:1: refused, Timeout: 0.2s, Topology Description: <TopologyDescription ...>"
+    lost = ServerSelectionTimeoutError(said)
+    assert str(_translate(lost, "warm", "hello")) == "warm: h:1: refused (waited 0.2 s)"
+    refused = OperationFailure("not allowed", 13, {"ok": 0.0, "errmsg": "not allowed"})
+    assert "full error" in str(refused)
+    assert str(_translate(refused, "warm", "hello")) == "warm: not allowed"
 
 
 def test_the_servers_code_is_kept() -> None:

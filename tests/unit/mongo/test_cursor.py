@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 from bson import Binary, Decimal128, Int64, ObjectId, Timestamp, encode
-from bson.codec_options import CodecOptions, TypeCodec, TypeRegistry
+from bson.codec_options import CodecOptions, DatetimeConversion, TypeCodec, TypeRegistry
 from bson.datetime_ms import DatetimeMS
 from bson.tz_util import utc
 
@@ -29,7 +29,7 @@ PLACE = [DATE, ObjectId("65a000000000000000000001")]
 
 
 def seal(query: dict[str, Any] = QUERY, *keys: bytes, name: str = "orders") -> Seal:
-    return Seal(name, query, PLAIN, signing_keys(keys))
+    return Seal(name, query, PLAIN, signing_keys(keys or None))
 
 
 def sealed(raw: bytes, *, version: bytes = b"\x01") -> str:
@@ -193,6 +193,12 @@ def test_one_place_has_one_text() -> None:
                 seal().place(each)
 
 
+@pytest.mark.parametrize("token", ["nope", "Ag", "AgAA", "A" * 40, "n" * 40])
+def test_what_nobody_sealed_is_not_of_another_version(token: str) -> None:
+    with pytest.raises(InvalidCursor, match=r"not one of ours; begin again"):
+        seal().place(token)
+
+
 def test_another_version_says_so() -> None:
     token = sealed(encode({"0": 1, "1": 2}), version=b"\x02")
     with pytest.raises(InvalidCursor, match="made by another version"):
@@ -255,7 +261,8 @@ def test_a_filter_that_bson_has_no_form_for_is_refused_by_name() -> None:
         b"n" * 32,
         "n" * 32,
         5,
-        None,
+        [],
+        (),
         [""],
         [b""],
         [b"short"],
@@ -275,7 +282,23 @@ def test_keys_are_a_list_of_long_secrets(keys: Any) -> None:
 
 def test_keys_may_be_text() -> None:
     assert signing_keys(["é" * 8, NEW]) == [("é" * 8).encode(), NEW]
+    assert len(signing_keys(["\ud800" * 16])[0]) == 48  # what is no UTF-8 is a key as well
     assert signing_keys(iter([NEW])) == [NEW]
+
+
+def test_no_keys_are_said_by_none() -> None:
+    assert signing_keys(None) == [b""]
+
+
+def test_a_date_that_was_clamped_is_no_place() -> None:
+    clamp: CodecOptions[Any] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_CLAMP)
+    ours = Seal("orders", QUERY, clamp, [b""])
+    first, last = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999000, UTC)
+    for edge in (first, last, last.replace(tzinfo=None)):
+        with pytest.raises(MongoOperationError, match=r"'createdAt' holds .* DATETIME_CLAMP may"):
+            ours.token([edge, 1])
+        assert seal().token([edge, 1])
+    assert ours.place(ours.token(PLACE)) == PLACE
 
 
 def test_long_keys_count_in_full() -> None:

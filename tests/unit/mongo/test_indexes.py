@@ -1,12 +1,14 @@
 import pickle
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from bson import Regex
 
 from symphonia_perf.errors import ConfigurationError
-from symphonia_perf.mongo import Index, IndexRegistry
+from symphonia_perf.mongo import Index, IndexRegistry, Query
 
 
 def test_a_minus_sign_means_descending() -> None:
@@ -98,6 +100,9 @@ def test_text_and_2d_state_that_they_have_no_collation() -> None:
         assert index.specification()["collation"] == {"locale": "simple"}
 
 
+ENDLESS: dict[str, Any] = {}
+ENDLESS["again"] = [ENDLESS]
+
 REFUSED: dict[str, tuple[Callable[[], Index], str]] = {
     "no field": (Index, "has no field; write for example"),
     "empty path": (lambda: Index("", name="x"), "Index 'x': the field '' is empty"),
@@ -169,7 +174,10 @@ REFUSED: dict[str, tuple[Callable[[], Index], str]] = {
     ),
     "weight 0": (lambda: Index.text("a", weights={"a": 0}), "weights['a']=0"),
     "weight True": (lambda: Index.text("a", weights={"a": True}), "weights['a']=True"),
-    "wildcard both ways": (lambda: Index.wildcard(include="a", exclude="b"), "exclude each other"),
+    "wildcard both ways": (
+        lambda: Index.wildcard(include=["a"], exclude=["b"]),
+        "exclude each other",
+    ),
     "wildcard path and list": (lambda: Index.wildcard("a", include=["b"]), "exclude each other"),
     "bits": (lambda: Index.flat("p", bits=0), "bits=0: expected a whole number from 1 to 32"),
     "bits True": (lambda: Index.flat("p", bits=True), "bits=True"),
@@ -187,6 +195,122 @@ REFUSED: dict[str, tuple[Callable[[], Index], str]] = {
         "the key 1 is a int, expected text",
     ),
     "wildcard list": (lambda: Index.wildcard(include=["a."]), "'a.' has an empty part"),
+    "a list of pairs": (
+        lambda: Index([("genre", 1)]),  # type: ignore[arg-type]
+        "[('genre', 1)] is a list; give the fields one by one, as in Index('status', ",
+    ),
+    "a dict": (lambda: Index({"genre": 1}), "is a dict; give the fields one by one"),  # type: ignore[arg-type]
+    "a pair without brackets": (
+        lambda: Index("genre", -1),  # type: ignore[arg-type]
+        "Index('genre', -1): -1 stands alone; a direction belongs to its field",
+    ),
+    "the server's word": (
+        lambda: Index("a", expireAfterSeconds=5),  # type: ignore[arg-type]
+        "Index('a'): there is no option 'expireAfterSeconds'; did you mean expire_after?",
+    ),
+    "a slip": (lambda: Index("a", unqiue=True), "did you mean unique?"),  # type: ignore[arg-type]
+    "a slip in another form": (
+        lambda: Index.text("a", name="n", wieghts={}),  # type: ignore[call-arg]
+        "Index 'n': there is no option 'wieghts'; did you mean weights?",
+    ),
+    "no option of ours": (
+        lambda: Index("a", background=True),  # type: ignore[arg-type]
+        "allowed are name, unique, sparse, expire_after, partial, collation, hidden, serves; Index",
+    ),
+    "half a surrogate pair": (lambda: Index("a\ud800"), "half of a surrogate pair"),
+    "half a surrogate pair in a name": (lambda: Index("a", name="\ud800"), "expected text"),
+    "wildcard of wildcards": (lambda: Index("$**.$**"), "starts with '$'"),
+    "wildcard with its sign": (lambda: Index.wildcard("a.$**"), "starts with '$' ('$**')"),
+    "wildcard number": (lambda: Index.wildcard(3), "the field 3 is a int"),  # type: ignore[arg-type]
+    "wildcard text": (lambda: Index.wildcard(include="abc"), "include='abc': expected a list"),
+    "wildcard exclude number": (lambda: Index.wildcard(exclude=7), "exclude=7: expected a list"),  # type: ignore[arg-type]
+    "weights list": (
+        lambda: Index.text("a", weights=["a"]),  # type: ignore[arg-type]
+        "weights=['a']: expected a mapping such as",
+    ),
+    "no language": (lambda: Index.text("a", language=None), "language=None: expected text"),  # type: ignore[arg-type]
+    "language field": (lambda: Index.text("a", language_field=""), "language_field='': expected"),
+    "bound beyond a float": (lambda: Index.flat("p", minimum=-(10**400)), "expected a finite"),
+    "NaN bound": (lambda: Index.flat("p", maximum=float("nan")), "maximum=nan: expected a finite"),
+    "partial in itself": (lambda: Index("a", partial=ENDLESS), "nested deeper than 200 levels"),
+    "partial of 81 bits": (lambda: Index("a", partial={"b": 2**80}), "number of 81 bits, BSON has"),
+    "$and of nothing": (lambda: Index("a", partial={"$and": []}), "partial: $and=[]: expected a"),
+    "$or of a text": (lambda: Index("a", partial={"$or": "x"}), "$or='x': expected a list of"),
+    "$or of numbers": (lambda: Index("a", partial={"$or": [{"$and": [5]}]}), "$and=[5]: expected"),
+    "$in of a number": (lambda: Index("a", partial={"b": {"$in": 5}}), "$in expects a list"),
+    "collation of nothing": (lambda: Index("a", collation={}), "collation={}: expected a mapping"),
+    "$in of a text, deeper": (
+        lambda: Index("a", partial={"$or": [{"b": {"$in": "x"}}]}),
+        "partial: b={'$in': 'x'}: $in expects a list",
+    ),
+    "partial $ne": (
+        lambda: Index("a", partial={"b": {"$ne": 1}}),
+        "partial: b: $ne is not allowed there, allowed are $eq, $exists, $gt",
+    ),
+    "partial $exists False": (
+        lambda: Index("a", partial={"$and": [{"b": {"$exists": False}}]}),
+        "partial: b: $exists can only be True there",
+    ),
+    "partial $nor": (
+        lambda: Index("a", partial={"$nor": [{"b": 1}]}),
+        "partial: $nor is not allowed in a partial filter",
+    ),
+    "partial pattern": (
+        lambda: Index("a", partial={"b": re.compile("x")}),
+        "a regular expression is not allowed there",
+    ),
+    "partial Regex": (lambda: Index("a", partial={"b": Regex("x")}), "a regular expression is not"),
+    "plus sign": (lambda: Index("+a"), "did you mean 'a'?"),
+    "descending in words": (
+        lambda: Index("a desc"),
+        "did you mean '-a'? A field that is really called so is declared as a pair, ('a desc', 1)",
+    ),
+    "ascending in words": (lambda: Index.geo("p", "a.b ASC"), "did you mean 'a.b'?"),
+    "direction behind a colon": (lambda: Index("a:-1"), "did you mean '-a'?"),
+    "a sign and a word": (lambda: Index("-a desc"), "did you mean '-a'?"),
+    "strength 9": (
+        lambda: Index("a", collation={"locale": "en", "strength": 9}),
+        "collation: strength=9: expected one of 1, 2, 3, 4, 5",
+    ),
+    "strength True": (
+        lambda: Index("a", collation={"locale": "en", "strength": True}),
+        "collation: strength=True",
+    ),
+    "strength of text": (
+        lambda: Index("a", collation={"locale": "en", "strength": "2"}),
+        "collation: strength='2'",
+    ),
+    "caseLevel 1": (
+        lambda: Index("a", collation={"locale": "en", "caseLevel": 1}),
+        "collation: caseLevel=1: expected one of True, False",
+    ),
+    "a class for a query": (lambda: Index("a", serves=[Query]), "is not a Query"),  # type: ignore[list-item]
+    "raw kind": (lambda: Index.raw({"key": {"a": None}, "name": "x"}), "'a' is of kind None"),
+    "raw kind True": (lambda: Index.raw({"key": {"a": True}, "name": "x"}), "of kind True"),
+    "raw collation": (
+        lambda: Index.raw({"key": {"a": 1}, "name": "x", "collation": "en"}),
+        "collation='en': expected a document such as {'locale': 'en'}",
+    ),
+    "raw locale": (
+        lambda: Index.raw({"key": {"a": 1}, "name": "x", "collation": {"strength": 1}}),
+        "expected a mapping such as {'locale': 'en'}",
+    ),
+    "raw filter": (
+        lambda: Index.raw({"key": {"a": 1}, "name": "x", "partialFilterExpression": [1]}),
+        "partialFilterExpression=[1]: expected a document",
+    ),
+    "raw $and": (
+        lambda: Index.raw({"key": {"a": 1}, "name": "x", "partialFilterExpression": {"$and": 5}}),
+        "$and=5: expected a list of filters",
+    ),
+    "raw expiry": (
+        lambda: Index.raw({"key": {"a": 1}, "name": "x", "expireAfterSeconds": "5"}),
+        "expireAfterSeconds='5': expected seconds",
+    ),
+    "raw endless expiry": (
+        lambda: Index.raw({"key": {"a": 1}, "name": "x", "expireAfterSeconds": float("inf")}),
+        "expireAfterSeconds=inf",
+    ),
 }
 
 
@@ -198,6 +322,29 @@ def test_what_mongodb_would_refuse_is_refused_by_name(
         make()
     assert message in str(caught.value)
     assert str(caught.value).startswith("Index")
+
+
+@pytest.mark.parametrize("path", ["+a", "a desc", "a:1"])
+def test_a_field_with_an_odd_name_is_declared_as_a_pair(path: str) -> None:
+    assert Index((path, 1)).keys == ((path, 1),)
+
+
+@pytest.mark.parametrize("path", ["a desk", "desc", "asc", "a descending order", "1", "a 1b", "a+"])
+def test_names_that_only_look_like_a_direction_are_fields(path: str) -> None:
+    assert Index(path).keys == ((path, 1),)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        {"a": {"$gt": 1, "$lte": 3}, "b": None, "$comment": "why"},
+        {"a": {"$exists": True}, "b": {"c": {"$ne": 1}}},
+        {"$or": [{"a": {"$in": [1]}}, {"$and": [{"b": {"$type": "string"}}]}]},
+        {"a": {"$ref": "carriers", "$id": 1}},
+    ],
+)
+def test_what_a_partial_filter_can_say(expression: dict[str, Any]) -> None:
+    assert Index("z", partial=expression).specification()["partialFilterExpression"] == expression
 
 
 def test_an_index_is_a_value() -> None:
@@ -233,7 +380,7 @@ def test_a_registry_keeps_the_order_of_declaration() -> None:
     assert list(registry.declared) == ["b", "a"]
 
 
-@pytest.mark.parametrize("name", ["", "a$b", "a\0b", None, 3])
+@pytest.mark.parametrize("name", ["", ".a", "a$b", "a\0b", "a\ud800", None, 3])
 def test_a_collection_needs_a_name(name: Any) -> None:
     with pytest.raises(ConfigurationError, match="expected a collection's name"):
         IndexRegistry().add(name, Index("a"))
@@ -244,6 +391,7 @@ def test_a_collection_needs_a_name(name: Any) -> None:
     [
         ((), "c: no index given"),
         (("status",), "c: 'status' is not an Index"),
+        (([Index("a")],), "is not an Index; write add('c', *indexes)"),
         ((Index("a"), Index("a", unique=True)), "c: Index 'a_1': is declared already"),
         ((Index("a"), Index("a", name="b")), "c: Index 'b': is the same index as 'a_1'"),
         (

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
+from bson.dbref import DBRef
 from bson.raw_bson import RawBSONDocument
 
 from symphonia_perf.mongo._keyset import (
@@ -162,6 +163,12 @@ def test_the_other_end_turns_every_direction() -> None:
 )
 def test_the_place_of_a_document(document: Any, place: list[Any]) -> None:
     assert place_of(document, [("a", 1), ("b.c", -1)]) == place
+
+
+def test_a_reference_is_a_document_with_fields() -> None:
+    """The driver decodes what holds `$ref` and `$id` into an object of its own."""
+    document = {"_id": 1, "owner": DBRef("users", 7)}
+    assert place_of(document, [("owner.$id", 1), ("owner.$db", 1), ("_id", 1)]) == [7, None, 1]
 
 
 def test_the_place_of_a_raw_document() -> None:

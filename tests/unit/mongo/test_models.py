@@ -1,4 +1,3 @@
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from datetime import datetime
@@ -186,7 +185,3 @@ def test_a_model_without_fields_names_nothing() -> None:
         project(Empty)
     with pytest.raises(ProjectionError, match=r"'a': .*Empty.* names no field in it"):
         project({"a": Empty})
-
-
-def test_no_model_library_is_asked_for() -> None:
-    assert "pydantic" not in sys.modules

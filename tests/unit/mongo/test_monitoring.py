@@ -394,11 +394,16 @@ def succeed(
 
 
 def fail_command(
-    listener: SlowOperationListener, name: str, failure: dict[str, Any], *, took: float
+    listener: SlowOperationListener,
+    name: str,
+    failure: dict[str, Any],
+    *,
+    took: float,
+    request: int = 1,
 ) -> None:
     listener.failed(
         monitoring.CommandFailedEvent(
-            timedelta(seconds=took), failure, name, 1, HOST, 1, database_name="shop"
+            timedelta(seconds=took), failure, name, request, HOST, request, database_name="shop"
         )
     )
 
@@ -520,6 +525,16 @@ class TestSlowOperations:
         succeed(listener, "getMore", took=1)
         assert len(seen) == 1
 
+    def test_a_greeting_that_waits_for_news_is_not_slow(self, seen: list[Event]) -> None:
+        listener = SlowOperationListener(0.1, seen.append)
+        start(listener, {"hello": 1, "topologyVersion": {}, "maxAwaitTimeMS": 100})
+        succeed(listener, "hello", took=0.102)
+        assert not seen
+        assert not listener._cursors
+        start(listener, {"hello": 1})
+        succeed(listener, "hello", took=0.102)
+        assert len(seen) == 1
+
     def test_opening_a_change_stream_may_be_slow(self, seen: list[Event]) -> None:
         listener = SlowOperationListener(0.1, seen.append)
         start(listener, {"aggregate": "orders", "pipeline": [{"$changeStream": {}}]})
@@ -568,6 +583,63 @@ class TestSlowOperations:
         assert len(told) == 4000
         assert not listener._pending
         assert all(isinstance(e, SlowOperationEvent) and e.comment == e.request_id for e in told)
+
+    def test_a_hundred_thousand_that_never_end_take_no_memory(self) -> None:
+        listener = SlowOperationListener(0.1)
+        for request in range(100_000):
+            start(listener, FIND, request)
+        assert len(listener._pending) <= _slow._PENDING
+        for request in range(100_000):
+            fail_command(listener, "find", {"errtype": "AutoReconnect"}, took=0, request=request)
+        assert not listener._pending
+
+    def test_an_observer_that_raises_does_no_harm(self, caplog: pytest.LogCaptureFixture) -> None:
+        def broken(_event: Event, /) -> None:
+            raise ValueError
+
+        listener = SlowOperationListener(0, broken)
+        for _ in range(2):
+            start(listener, FIND)
+            succeed(listener, "find", took=1)
+        assert len(caplog.records) == 2
+
+    def test_what_the_observer_asks_itself_is_not_told(self, seen: list[Event]) -> None:
+        def recursive(event: Event, /) -> None:
+            seen.append(event)
+            start(listener, {"insert": "slow_operations"}, 2)
+            succeed(listener, "insert", took=1, request=2)
+
+        listener = SlowOperationListener(0, recursive)
+        for _ in range(2):
+            start(listener, FIND)
+            succeed(listener, "find", took=1)
+        assert [event.command for event in seen if isinstance(event, SlowOperationEvent)] == [
+            "find",
+            "find",
+        ]
+
+    def test_an_observer_that_blocks_holds_up_only_its_own_thread(self, seen: list[Event]) -> None:
+        blocked, release = threading.Event(), threading.Event()
+
+        def blocks_once(event: Event, /) -> None:
+            seen.append(event)
+            if len(seen) == 1:
+                blocked.set()
+                release.wait(10)
+
+        def work(request: int) -> None:
+            start(listener, FIND, request)
+            succeed(listener, "find", took=1, request=request)
+
+        listener = SlowOperationListener(0, blocks_once)
+        thread = threading.Thread(target=work, args=(1,))
+        thread.start()
+        assert blocked.wait(10)
+        work(2)
+        assert len(seen) == 2
+        release.set()
+        thread.join(10)
+        assert not thread.is_alive()
 
     def test_what_is_logged_without_an_observer(self, caplog: pytest.LogCaptureFixture) -> None:
         listener = SlowOperationListener(0.1)
@@ -695,7 +767,7 @@ class TestBudget:
             budget(4, bad, options)
         with pytest.raises(ConfigurationError, match="servers="):
             budget(4, 1500, options, servers=bad)
-        with pytest.raises(ConfigurationError, match="options="):
+        with pytest.raises(ConfigurationError, match="options: expected PoolOptions, not"):
             budget(4, 1500, bad)
 
     async def test_bad_arguments_are_told_without_a_server(self) -> None:

@@ -1,8 +1,10 @@
+import re
 from datetime import UTC, datetime, timedelta, timezone
+from enum import IntEnum, StrEnum
 from typing import Any
 
 import pytest
-from bson import ObjectId
+from bson import Code, DatetimeMS, DBRef, Decimal128, ObjectId, Regex
 
 from symphonia_perf.mongo._diff import findings
 from symphonia_perf.mongo._findings import (
@@ -93,6 +95,44 @@ def test_other_values_compare_by_type_and_content() -> None:
     assert partial({"owner": one}) != partial({"owner": str(one)})
     assert partial({"a": None}) != partial({"a": False})
     assert partial({"a": float("nan")}) == partial({"a": float("nan")})
+
+
+def test_what_the_driver_lists_as_its_own_types_is_what_was_declared() -> None:
+    assert partial({"a": {"$in": [re.compile("x", re.IGNORECASE)]}}) == partial(
+        {"a": {"$in": [Regex("x", re.IGNORECASE | re.UNICODE)]}}
+    )
+    assert partial({"a": re.compile("x")}) != partial({"a": re.compile("x", re.IGNORECASE)})
+    reference = {"$ref": "orders", "$id": 1}
+    assert partial({"a": reference}) == partial({"a": DBRef("orders", 1)})
+    assert partial({"a": {"$eq": {"b": reference}}}) == partial({"a": {"b": DBRef("orders", 1)}})
+    assert partial({"a": reference}) != partial({"a": DBRef("orders", 2)})
+    late = 2**55  # milliseconds, beyond the year 9999
+    assert partial({"a": {"$gt": DatetimeMS(late)}}) != partial(
+        {"a": {"$gt": DatetimeMS(late + 1)}}
+    )
+    start = datetime(1970, 1, 1, tzinfo=UTC)
+    assert partial({"a": DatetimeMS(0)}) == partial({"a": start})
+
+
+def test_an_enumeration_is_what_it_stores_and_code_is_no_text() -> None:
+    class Status(StrEnum):
+        OPEN = "open"
+
+    class Level(IntEnum):
+        HIGH = 3
+
+    assert partial({"a": Status.OPEN, "b": Level.HIGH}) == partial({"a": "open", "b": 3})
+    assert partial({"a": Code("open")}) != partial({"a": "open"})
+    assert partial({"a": Code("f", {"x": 1})}) != partial({"a": Code("f", {"x": 2})})
+
+
+def test_a_direction_of_old_is_no_fault() -> None:
+    for kind in (True, None, {"x": 1}, "yes"):
+        form = normalise({"key": {"k": kind}, "name": "n"})
+        assert form != normalise({"key": {"k": 1}, "name": "n"})
+    assert normalise({"key": {"k": Decimal128("1.0")}, "name": "n"}) == normalise(
+        {"key": {"k": 1}, "name": "n"}
+    )
 
 
 def test_a_form_knows_whether_it_is_a_text_index() -> None:

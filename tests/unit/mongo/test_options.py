@@ -1,6 +1,8 @@
 """PoolOptions: defaults, precedence, checks, and what the driver is given."""
 
+import inspect
 import pickle
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, fields, replace
 from datetime import timedelta
 from typing import Any, get_type_hints
@@ -271,9 +273,37 @@ class TestFromURI:
         with pytest.raises(ConfigurationError, match=r"^max_size='20': expected"):
             PoolOptions.from_uri("mongodb://h/?maxPoolSize=5", max_size="20")  # type: ignore[arg-type] # the subject
 
-    def test_an_unknown_argument_is_a_type_error_as_in_any_call(self) -> None:
-        with pytest.raises(TypeError, match="max_pool_size"):
-            PoolOptions.from_uri("mongodb://h", max_pool_size=20)  # type: ignore[call-arg] # the subject
+    @pytest.mark.parametrize(
+        ("wrong", "meant"),
+        [
+            ("max_sise", "did you mean max_size=?"),
+            ("max_pool_size", "did you mean max_size=?"),
+            ("maxPoolSize", "did you mean max_size=?"),
+            ("maxIdleTimeMS", "did you mean max_idle=?"),
+            ("max_idle_time_ms", "did you mean max_idle=?"),
+            ("banana", "there are max_size, min_size, "),
+        ],
+    )
+    def test_a_setting_that_is_none_is_shown_the_way(self, wrong: str, meant: str) -> None:
+        makers: list[Callable[..., PoolOptions]] = [
+            PoolOptions,
+            PoolOptions.from_uri,
+            PoolOptions.from_env,
+            PoolOptions.web,
+            PoolOptions.worker,
+        ]
+        for make in makers:
+            with pytest.raises(ConfigurationError) as caught:
+                make(**{"uri": "mongodb://h", wrong: 3})
+            assert f"{wrong}: not a setting of PoolOptions; {meant}" in str(caught.value)
+
+    def test_a_uri_without_a_name_is_shown_the_way(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"PoolOptions\.from_uri") as caught:
+            PoolOptions("mongodb://u:hunter2@h")  # type: ignore[misc] # the subject
+        assert "hunter2" not in str(caught.value)
+
+    def test_the_constructor_still_tells_what_it_takes(self) -> None:
+        assert list(inspect.signature(PoolOptions).parameters)[:2] == ["uri", "max_size"]
 
 
 class TestFromEnv:

@@ -8,12 +8,12 @@ import pytest
 from bson.codec_options import CodecOptions
 
 from symphonia_perf._core.events import Event
-from symphonia_perf.errors import ConfigurationError, MongoOperationError
+from symphonia_perf.errors import ConfigurationError, InvalidCursor, MongoOperationError
 from symphonia_perf.mongo import DeepPageEvent, Page, Query
 from symphonia_perf.mongo._paging import PageRequest, request
 
 LIST = Query({"status": "OPEN"}).only("a", "at").sort("-at", "_id").limit(2)
-ORDERS = SimpleNamespace(name="orders", codec_options=CodecOptions())
+ORDERS = SimpleNamespace(name="orders", full_name="shop.orders", codec_options=CodecOptions())
 
 
 def asked(query: Query = LIST, **given: Any) -> PageRequest:
@@ -21,8 +21,9 @@ def asked(query: Query = LIST, **given: Any) -> PageRequest:
         "after": None,
         "before": None,
         "number": None,
-        "keys": (),
+        "keys": None,
         "total": "none",
+        "session": None,
         "observer": None,
     }
     return request(query.find_kwargs(), ORDERS, **{**defaults, **given})
@@ -44,6 +45,15 @@ def test_the_first_page_asks_for_one_document_more() -> None:
     (step,) = first.steps
     assert first.asked(step, 0) == {**LIST.find_kwargs(), "limit": 3}
     assert first.asked(step, 2)["limit"] == 1
+
+
+def test_a_page_beyond_the_servers_first_batch_comes_in_one() -> None:
+    long = asked(LIST.limit(200))
+    assert long.asked({}, 0)["batch_size"] == 201
+    assert long.asked({}, 150)["limit"] == 51
+    assert "batch_size" not in long.asked({}, 150)
+    assert "batch_size" not in asked(LIST.limit(100)).asked({}, 0)
+    assert asked(LIST.limit(200).batch_size(7)).asked({}, 0)["batch_size"] == 7
 
 
 def test_a_page_that_is_not_full_is_the_last() -> None:
@@ -129,6 +139,11 @@ def test_a_document_without_a_place_is_refused_wherever_it_lies(value: Any, kind
         assert f"page: 'at' holds {kind} where _id is 1" in str(caught.value)
 
 
+def test_two_tokens_are_a_clients_mistake() -> None:
+    with pytest.raises(InvalidCursor, match="two tokens, one after and one before; give one"):
+        asked(after=token(1), before=token(2))
+
+
 def test_a_numbered_page_skips_and_hands_out_tokens() -> None:
     third = asked(number=3)
     assert third.find["skip"] == 4
@@ -153,15 +168,18 @@ def test_a_deep_page_is_an_event() -> None:
 def test_a_deep_page_is_in_the_log_without_an_observer(caplog: pytest.LogCaptureFixture) -> None:
     # Another name than other tests use: the log holds a subject's warnings back for ten seconds.
     with caplog.at_level(logging.WARNING, "symphonia_perf"):
-        collection = SimpleNamespace(name="deep", codec_options=CodecOptions())
+        collection = SimpleNamespace(
+            name="deep", full_name="shop.deep", codec_options=CodecOptions()
+        )
         request(
             LIST.find_kwargs(),
             collection,
             after=None,
             before=None,
             number=9_000,
-            keys=(),
+            keys=None,
             total="none",
+            session=None,
             observer=None,
         )
     (record,) = caplog.records
@@ -209,6 +227,33 @@ def test_how_exact_a_total_is() -> None:
         assert (page.total, page.total_is_exact) == (shown, exact)
 
 
+def test_a_session_reads_the_page_and_its_total() -> None:
+    session = object()
+    for total in ("exact", "capped", "estimated"):
+        wanted = asked(Query().sort("_id").limit(1), session=session, total=total)
+        assert wanted.asked({}, 0)["session"] is session
+        assert wanted.count is not None
+        assert wanted.count[1]["session"] is session
+    assert "session" not in asked().find
+
+
+def test_documents_without_an_id_are_refused() -> None:
+    with pytest.raises(MongoOperationError, match="a document has no '_id', as in a view"):
+        asked().page([{"at": 1}, {"at": 1}], None)
+    one_null: list[Any] = [{"_id": None, "at": 1}, {"_id": 1, "at": 1}]
+    assert asked().page(list(one_null), None).items == one_null
+
+
+def test_a_token_of_another_database_is_refused() -> None:
+    other = SimpleNamespace(**{**vars(ORDERS), "full_name": "tenant.orders"})
+    made = token(1)
+    given: dict[str, Any] = dict.fromkeys(("before", "number", "keys", "session", "observer"))
+    query = LIST.find_kwargs()
+    with pytest.raises(InvalidCursor):
+        request(query, other, after=made, total="none", **given)
+    request(query, ORDERS, after=made, total="none", **given)
+
+
 BARE = Query().sort("_id").limit(1)
 REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "no limit": (lambda: asked(Query().sort("_id")), "limit is None, expected a page's size"),
@@ -225,7 +270,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         "only(...) leaves out 'at'",
     ),
     "_id left out": (lambda: asked(BARE.only("a", "-_id")), "only(...) leaves out '_id'"),
-    "both ways": (lambda: asked(after="a", before="b"), "after, before and number exclude"),
+    "three places": (lambda: asked(after="a", before="b", number=1), "after, before and number"),
     "number and place": (lambda: asked(after="a", number=1), "after, before and number exclude"),
     "number 0": (lambda: asked(number=0), "number=0: expected a whole number, 1 or more"),
     "number -1": (lambda: asked(number=-1), "number=-1"),
@@ -237,6 +282,8 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "no total": (lambda: asked(total=None), "total=None"),
     "estimate of a filter": (lambda: asked(total="estimated"), "this query has a filter"),
     "one key": (lambda: asked(keys=b"k" * 32), "keys: expected a list of secrets"),
+    "lost keys": (lambda: asked(keys=[]), "keys: empty; give at least one secret"),
+    "wrong observer": (lambda: asked(observer=5), "observer=5: expected a callable"),
     "short key": (lambda: asked(keys=[b"k"]), "keys[0]: expected text or bytes, at least 16"),
     "filter without a form": (lambda: asked(BARE._with("filter", {"a": {1}})), "filter={'a': {1}}"),
 }

@@ -54,6 +54,19 @@ def test_what_nobody_declared_is_unmanaged() -> None:
     assert found.is_empty
 
 
+def test_a_collection_that_is_not_there_is_warned_of_once() -> None:
+    registry = IndexRegistry()
+    registry.add("c", Index("a"), Index("b"))
+    registry.retire("other", "x_1")
+    absent = ExistingIndexes(absent="makes a new collection: there is no 'c' yet")
+    plan = registry.diff({"c": absent, "other": absent})
+    (warning,) = plan.warnings
+    assert plan.describe().splitlines()[2] == (
+        "warning: c: a_1 makes a new collection: there is no 'c' yet"
+    )
+    assert (warning.collection, warning.name) == ("c", "a_1")
+
+
 def test_a_clustered_collection_has_its_id_index_under_any_name() -> None:
     clustered = {"v": 2, "key": {"_id": 1}, "name": "by_id", "unique": True, "clustered": True}
     assert not plan(Index("a"), existing=[clustered]).unmanaged
@@ -120,7 +133,7 @@ def test_a_conflict_has_a_reason_and_a_code(
     assert found
     with pytest.raises(IndexConflict) as caught:
         found.apply_sync(untouchable)
-    hint = " (or apply with allow_gap=True)" if declared.name == existing.name else ""
+    hint = " (or allow_gap=True, --allow-gap)" if declared.name == existing.name else ""
     assert str(caught.value) == f"c: {declared.name} {reason}{hint}"
     assert clash.gap == bool(hint)
     assert (caught.value.code, caught.value.operation) == (code, "createIndexes c")
@@ -247,7 +260,7 @@ def test_the_description_reads_like_a_diff() -> None:
         "= c: kept {a: 1, b: 1}",
         (
             "! c: d_1 exists with unique unset instead of true, sparse true instead of unset: "
-            "declare the new index under a new name (or apply with allow_gap=True)"
+            "declare the new index under a new name (or allow_gap=True, --allow-gap)"
         ),
         "? c: foreign {p: '2dsphere'}",
         "warning: c: short is a prefix of 'kept': it costs writes and memory for nothing",

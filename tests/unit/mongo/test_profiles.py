@@ -30,6 +30,28 @@ def test_the_documented_values(make: Make, profile: dict[str, Any]) -> None:
         assert (said or f" {value:g}") in documentation
 
 
+def test_a_variable_beats_the_profile_and_is_beaten_by_the_uri() -> None:
+    environ = {
+        "MONGODB_URI": "mongodb://db/?socketTimeoutMS=7000",
+        "MONGODB_SOCKET_TIMEOUT": "9s",
+        "MONGODB_MAX_POOL_SIZE": "4",
+        "MONGODB_WAIT_QUEUE_TIMEOUT": "3s",
+    }
+    options = PoolOptions.from_env(environ=environ, profile="worker", wait_queue_timeout=1.0)
+    assert options.wait_queue_timeout == 1.0  # the argument
+    assert options.socket_timeout == 7.0  # the URI
+    assert options.max_size == 4  # the variable
+    assert (options.max_idle, options.min_size) == (300.0, 1)  # the profile
+    assert options.heartbeat == PoolOptions().heartbeat  # the default
+    assert PoolOptions.from_env(environ={}, profile="web") == PoolOptions.web()
+
+
+@pytest.mark.parametrize("profile", ["Web", "", 7])
+def test_a_profile_that_is_none(profile: Any) -> None:
+    with pytest.raises(ConfigurationError, match="expected one of 'web', 'worker'"):
+        PoolOptions.from_env(environ={}, profile=profile)
+
+
 def test_an_argument_beats_the_uri_which_beats_the_profile() -> None:
     uri = "mongodb://db/?connectTimeoutMS=3000&socketTimeoutMS=7000"
     options = PoolOptions.web(uri, socket_timeout=8.0)

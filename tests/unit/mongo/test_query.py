@@ -109,7 +109,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "text as filter": (lambda: Query("a"), "filter='a'"),  # type: ignore[arg-type]
     "number as key": (lambda: Query({1: 2}), "filter: the key 1 is a int, expected text"),  # type: ignore[dict-item]
     "nested number as key": (lambda: Query({"a": [{1: 2}]}), "filter: the key 1 is a int"),
-    "limit 0": (lambda: Query().limit(0), "limit=0: expected a whole number, 1 or more"),
+    "limit 0": (lambda: Query().limit(0), "limit=0: expected a whole number, 1 to "),
     "limit -1": (lambda: Query().limit(-1), "limit=-1"),
     "limit True": (lambda: Query().limit(True), "limit=True"),
     "limit '5'": (lambda: Query().limit("5"), "limit='5'"),  # type: ignore[arg-type]
@@ -145,7 +145,17 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "sort by two signs": (lambda: Query().sort("--a"), "the field '-a' starts with '-'"),
     "sort a pair": (
         lambda: Query().sort(("a", 1)),  # type: ignore[arg-type]
-        "sort: the field ('a', 1) is a tuple",
+        "sort: ('a', 1) is no field; name each as text of its own, '-year' for descending",
+    ),
+    "sort a direction": (
+        lambda: Query().sort("a", -1),  # type: ignore[arg-type]
+        "sort: -1 is no field; name each as text of its own",
+    ),
+    "sort a list": (lambda: Query().sort(["a"]), "sort: ['a'] is no field"),  # type: ignore[arg-type]
+    "sort a plus": (lambda: Query().sort("+a"), "'year' for ascending, as in sort('-year', '_id')"),
+    "cover by name": (
+        lambda: Query().covered_by("a_1"),  # type: ignore[arg-type]
+        "covered_by: 'a_1' is no Index",
     ),
     "sort dot": (lambda: Query().sort("a."), "'a.' has an empty part"),
     "sort dollar": (lambda: Query().sort("$a"), "starts with '$'"),

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -103,6 +104,14 @@ SCAN = {"stage": "IXSCAN", "indexName": "n"}
 def test_what_explain_says(plan: Any, used: tuple[str, ...], fault: str | None) -> None:
     served = explained(plan)
     assert (served.used, served.fault) == (used, fault)
+
+
+def test_a_fault_in_an_empty_collection_says_so() -> None:
+    lost = replace(explained({"stage": "EOF"}), empty=True)
+    assert lost.fault == (
+        "a scan of the collection wins, but the collection is empty, so that proves little"
+    )
+    assert replace(explained(SCAN), empty=True).fault is None
 
 
 def test_a_sort_in_memory_is_a_fault() -> None:

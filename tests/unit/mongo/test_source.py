@@ -4,7 +4,18 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from bson import Binary, Decimal128, Int64, MaxKey, ObjectId, Timestamp
+from bson import (
+    Binary,
+    Code,
+    DatetimeMS,
+    DBRef,
+    Decimal128,
+    Int64,
+    MaxKey,
+    ObjectId,
+    Regex,
+    Timestamp,
+)
 
 from symphonia_perf.mongo import ExistingIndexes, Index, IndexRegistry
 from symphonia_perf.mongo._source import python_source
@@ -43,6 +54,7 @@ ENGLISH = {"locale": "en", "strength": 2}
             'Index("a", name="n", unique=True, sparse=True, hidden=True),',
         ),
         (Index("a", name="n", expire_after=5), 'Index("a", name="n", expire_after=5),'),
+        (Index(("a desc", -1), "b", name="n"), 'Index(("a desc", -1), "b", name="n"),'),
         (Index.geo("p", "-a", name="n"), 'Index.geo("p", "-a", name="n"),'),
         (Index.hashed("p", name="n"), 'Index.hashed("p", name="n"),'),
         (
@@ -117,6 +129,10 @@ def test_the_collections_collation_goes_without_saying() -> None:
         (Decimal128("5.0"), "Decimal128('5.0')"),
         (Timestamp(1, 2), "Timestamp(1, 2)"),
         (MaxKey(), "MaxKey()"),
+        (Code("f()", {"x": 1}), "Code('f()', {'x': 1})"),
+        (Regex("^a", 2), "Regex('^a', 2)"),
+        (DBRef("orders", 7), "DBRef('orders', 7)"),
+        (DatetimeMS(2**55), "DatetimeMS(36028797018963968)"),
         (Binary(b"x", 128), "Binary(b'x', 128)"),
         (uuid.UUID(int=7), "UUID('00000000-0000-0000-0000-000000000007')"),
         ("it's \"q\" \\' \n é", r'''"it's \"q\" \\' \n é"'''),
