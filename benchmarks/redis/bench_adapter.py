@@ -1,76 +1,68 @@
-"""GET of a 2 KB value: `wrap()` against plain redis-py, on one server started here.
+"""GET of a 2 KB value: `wrap()` against the redis-py client it wraps, with and without its timeout.
 
-Rounds are interleaved, so that a busy machine slows both alike; the ratio of medians is what to
-read. One JSON line per number of tasks.
+Run: .venv/bin/python benchmarks/redis/bench_adapter.py [--quick]
+Both take turns within a round; the ratio of medians is what to read. Server and client sit on
+different cores where there are two.
 """
 
+import argparse
 import asyncio
-import json
-import platform
-import statistics
-import time
-from collections.abc import Awaitable, Callable
+import os
+import sys
 from functools import partial
-from importlib.metadata import version
+from pathlib import Path
+from statistics import median
 
 from redis.asyncio import Redis
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from benchmarks.lines import line
+from benchmarks.redis.side import VALUE, Get, turn
 from symphonia_perf.redis import wrap
 from symphonia_perf.testing.servers import redis_server
 
-ROUNDS = 7
 TASKS = (1, 64, 256)
-COMMANDS = 12_000
-VALUE = b"x" * 2048
 
 
-async def rate(get: Callable[[], Awaitable[bytes]], tasks: int) -> float:
-    """Commands per second by `tasks` loops."""
-    each = (COMMANDS if tasks > 1 else COMMANDS // 4) // tasks
-
-    async def loop() -> None:
-        for _ in range(each):
-            assert await get() == VALUE
-
-    started = time.perf_counter()
-    await asyncio.gather(*(loop() for _ in range(tasks)))
-    return each * tasks / (time.perf_counter() - started)
-
-
-async def main(url: str) -> None:
+async def main(url: str, rounds: int, seconds: float) -> None:
     for timeout in (5.0, None):
         # Plain redis-py opens a connection per concurrent command; the default pool allows 100.
         client = Redis.from_url(url, socket_timeout=timeout, max_connections=512)
         await client.set("key", VALUE)
-        async with wrap(client, deadline=30.0) as adapter:
-            sides: dict[str, Callable[[], Awaitable[bytes]]] = {
+        async with client, wrap(client, deadline=30.0) as adapter:
+            sides: dict[str, Get] = {
                 "plain": partial(client.get, "key"),
                 "wrapped": partial(adapter.execute, "GET", "key"),
             }
             for tasks in TASKS:
                 rates: dict[str, list[float]] = {name: [] for name in sides}
-                for turn in range(ROUNDS):
-                    for name in sorted(sides, reverse=turn % 2 == 1):
-                        rates[name].append(await rate(sides[name], tasks))
-                medians = {name: statistics.median(found) for name, found in rates.items()}
-                print(
-                    json.dumps(
-                        {
-                            "benchmark": "redis.adapter",
-                            "tasks": tasks,
-                            "socket_timeout": timeout,
-                            **{f"{name}_per_second": round(x) for name, x in medians.items()},
-                            "ratio": round(medians["wrapped"] / medians["plain"], 2),
-                            "python": platform.python_version(),
-                            "redis": version("redis"),
-                            "hiredis": version("hiredis"),
-                        }
-                    ),
-                    flush=True,
+                await turn(sides["plain"], tasks, seconds / 5)  # it connects
+                for number in range(rounds):
+                    for name in sorted(sides, reverse=number % 2 == 1):
+                        found = await turn(sides[name], tasks, seconds)
+                        rates[name].append(found["per_second"])
+                medians = {name: round(median(found)) for name, found in rates.items()}
+                line(
+                    "redis.adapter",
+                    "redis",
+                    "hiredis",
+                    tasks=tasks,
+                    socket_timeout=timeout,
+                    rounds=rounds,
+                    seconds=seconds,
+                    per_second=medians,
+                    ratio=round(medians["wrapped"] / medians["plain"], 2),
                 )
-        await client.aclose()
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="see whether it runs")
+    quick = parser.parse_args().quick
     with redis_server() as server:
-        asyncio.run(main(server.url))
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) > 1:
+            os.sched_setaffinity(server.pid, {cores[0]})
+            os.sched_setaffinity(0, {cores[1]})
+        asyncio.run(main(server.url, *((1, 0.1) if quick else (5, 1.0))))

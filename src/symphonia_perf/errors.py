@@ -26,6 +26,9 @@ __all__ = [
     "IndexConflict",
     "IndexNotUsed",
     "InvalidCursor",
+    "LeaseLost",
+    "LeaseTimeout",
+    "LoadTimeout",
     "MissingExtra",
     "MongoOperationError",
     "NotEncodable",
@@ -33,6 +36,7 @@ __all__ = [
     "ProjectionError",
     "ServerNotFound",
     "ServerStartError",
+    "SlowListener",
     "StoreError",
     "StoreTimeout",
     "StoreUnavailable",
@@ -107,12 +111,28 @@ class CommandError(StoreError):
         self.code = code
 
 
+class LeaseLost(StoreError):
+    """A lease ended, or may have ended, before its holder let it go: another may hold it now."""
+
+
+class LeaseTimeout(StoreError, TimeoutError):
+    """A lease was not free in time; the message says who held it."""
+
+
+class LoadTimeout(SymphoniaError, TimeoutError):
+    """A cache's loader, or its turn to run, took longer than `timeout`."""
+
+
 class CorruptEntry(StoreError):
     """Stored bytes that are not what this version of the library writes."""
 
 
 class NotEncodable(StoreError):
     """A value that the codec cannot give back unchanged, so it does not store it."""
+
+
+class SlowListener(SymphoniaError):
+    """A listener of a broadcast did not read in time and was closed, as it had asked for."""
 
 
 class MongoOperationError(SymphoniaError):

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from symphonia_perf.cache import Cache, Entry, MemoryCacheStore, Template
+from symphonia_perf.cache import Cache, Entry, Lifetime, MemoryCacheStore, Template
 from symphonia_perf.cache.keys import encode
 
 TEXT = st.text(st.characters(codec=None), max_size=250) | st.text(":?&={}%~*[]- \n", max_size=6)
@@ -122,7 +122,7 @@ class CacheAgainstDict(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.clock = ManualClock()
         self.store = MemoryCacheStore(max_entries=self.bound, copy=copy, clock=self.clock)
-        self.cache = Cache(self.store)
+        self.cache = Cache(self.store, ttl=Lifetime(jitter=0), clock=self.clock)
         self.runner.run(self.cache.__aenter__())
         self.model: OrderedDict[str, tuple[Any, float]] = OrderedDict()
         self.loads = 0
@@ -144,6 +144,8 @@ class CacheAgainstDict(RuleBasedStateMachine):
 
     def put(self, key: str, value: Any, ttl: float) -> None:
         self.model.pop(key, None)
+        for ended in [k for k, (_, deadline) in self.model.items() if self.clock.now >= deadline]:
+            del self.model[ended]
         self.model[key] = (value, self.clock.now + ttl)
         while len(self.model) > self.bound:
             self.model.popitem(last=False)

@@ -8,13 +8,16 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 __all__ = [
+    "BreakerEvent",
     "BypassEvent",
     "CacheEvent",
     "ConnectionBudgetEvent",
     "Event",
+    "LeaseEvent",
+    "LeaseKind",
     "LogObserver",
     "Observer",
     "PoolEvent",
@@ -60,14 +63,33 @@ class BypassEvent(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerEvent(Event):
+    """A block stopped asking its store (`opened`), or asks it again (`closed`)."""
+
+    kind: Literal["opened", "closed"]
+    error: BaseException | None = None  # what opened it
+    duration: float = 0.0  # seconds that it was open, when it closes
+
+    def warning(self) -> Warn | None:
+        """That the store is not asked, and what it raised last."""
+        if self.kind == "closed":
+            return None
+        return Warn("breaker", "opened", repr(self.error))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CacheEvent(Event):
     """One thing that a cache did, and how long it took.
 
-    `load` is a loader that returned, `error` one that raised; `corrupt` is an entry that could not
-    be read and counts as a miss.
+    `stale` is a hit that is loaded anew; `load` is a loader that returned, `error` one that raised;
+    `corrupt` is an entry that could not be read and counts as a miss; `evict` is an entry that left
+    a memory store because room was needed. `invalidate` is a change of many entries at once: its
+    key is the tag or the pattern.
     """
 
-    kind: Literal["hit", "miss", "load", "error", "set", "delete", "corrupt"]
+    kind: Literal[
+        "hit", "stale", "miss", "load", "error", "set", "delete", "corrupt", "evict", "invalidate"
+    ]
     key: str
     duration: float = 0.0  # seconds
 
@@ -133,6 +155,46 @@ class ConnectionBudgetEvent(Event):
     def warning(self) -> Warn:
         """What may be opened, and what to do."""
         return Warn("connection budget", f"{self.per_server} of {self.limit}", self.advice)
+
+
+LeaseKind: TypeAlias = Literal[
+    "acquired", "released", "unreachable", "kept", "lost", "overrun", "failed"
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseEvent(Event):
+    """What became of a lease, or of the work that is done under one.
+
+    `unreachable` is a store that cannot be asked for it, `kept` one that did not take it back, so
+    that it lasts to its end. `overrun` is work that goes on after the end, when another may have
+    begun: told when it ends, and before that once per length where it swallows its cancellation.
+    `failed` is work that raised, and starts again.
+    """
+
+    kind: LeaseKind
+    name: str
+    number: int = 0  # the fencing number, where it is known
+    reason: str = ""
+    duration: float = 0.0  # seconds: waited for it, held it, too long, or until the next start
+
+    def warning(self) -> Warn | None:
+        """What is wrong with which lease."""
+        what = f"lease {self.name!r}"
+        match self.kind:
+            case "acquired" | "released":
+                return None
+            case "unreachable":
+                return Warn(what, "cannot be asked for", self.reason)
+            case "kept":
+                return Warn(what, "could not be given back and ends by itself", self.reason)
+            case "lost":
+                return Warn(what, "was lost", self.reason)
+            case "overrun":
+                return Warn(what, "had ended before its work", f"{self.duration:.3f} s too long")
+            case "failed":
+                again = f"starts again in {self.duration:.1f} s" if self.duration else "it ended"
+                return Warn(f"work under {what}", "failed", f"{self.reason}; {again}")
 
 
 class Observer(Protocol):

@@ -1,7 +1,7 @@
 """One run per key in a process, so that a thousand callers cost what one does."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -9,34 +9,54 @@ from weakref import WeakKeyDictionary
 
 from symphonia_perf.errors import SymphoniaError
 
-__all__ = ["Flight", "SingleFlight"]
+__all__ = ["Flight", "SingleFlight", "Watch"]
 
-R = TypeVar("R")
 T = TypeVar("T")
+
+# Seconds to wait for a run that may be waiting for the asker, through a task of one of the two.
+PATIENCE = 2.0
+_CIRCLE = "the load of {key!r} asks for {key!r}: it would wait for itself"
 
 
 class Flight:
     """One run, as the run itself sees it.
 
     Attributes:
+        background: nobody waited for it when it began: there is something to be served meanwhile.
         superseded: what it loads was changed meanwhile: its callers get the result, nobody else.
         committing: set by the run before it publishes its result; from then on `supersede` waits.
         waits_for: the flight whose result the run itself waits for now.
+        helped_by: the flights whose results tasks wait for that the run has started.
+        labels: what its starter says of it, to find it by.
     """
 
-    __slots__ = ("committing", "superseded", "waits_for")
+    __slots__ = ("background", "committing", "helped_by", "labels", "superseded", "waits_for")
 
-    def __init__(self) -> None:
+    def __init__(self, *, background: bool = False, labels: Sequence[str] = ()) -> None:
+        self.background = background
+        self.labels = labels
         self.superseded = False
         self.committing = False
         self.waits_for: Flight | None = None
+        self.helped_by: list[Flight] = []
 
-    def lands_after(self, other: "Flight | None") -> bool:
-        """Whether it waits for `other`, through however many flights in between, or is it."""
-        flight: Flight | None = self
-        while flight is not None and flight is not other:
-            flight = flight.waits_for
-        return flight is not None
+    def lands_after(self, other: "Flight", *, surely: bool) -> bool:
+        """Whether it waits for `other`, through however many flights in between, or is it.
+
+        Surely is what runs themselves wait for. What their tasks wait for may hold them up
+        (`gather`) or not (a task that is left to itself): asyncio does not tell.
+        """
+        seen: set[int] = set()
+        ahead = [self]
+        while ahead:
+            flight = ahead.pop()
+            if flight is other:
+                return True
+            if id(flight) not in seen:
+                seen.add(id(flight))
+                ahead += () if flight.waits_for is None else (flight.waits_for,)
+                ahead += () if surely else flight.helped_by
+        return False
 
 
 # The flights that the running code is part of: one that waits for itself would never land.
@@ -45,8 +65,8 @@ _ancestors: ContextVar[tuple[Flight, ...]] = ContextVar("_ancestors", default=()
 _flying: WeakKeyDictionary[asyncio.Task[Any], Flight] = WeakKeyDictionary()
 
 
-class _Look:
-    """Reads of one key that began after the last run for it landed."""
+class Watch:
+    """Looks for one key that began after the last run for it landed."""
 
     __slots__ = ("landed", "readers")
 
@@ -58,8 +78,8 @@ class _Look:
 class _Run(Generic[T]):
     """A flight and its task; apart, so that a context variable keeps no result alive."""
 
-    def __init__(self, name: str, load: Callable[[Flight], Awaitable[T]]) -> None:
-        self.flight = Flight()
+    def __init__(self, name: str, load: Callable[[Flight], Awaitable[T]], flight: Flight) -> None:
+        self.flight = flight
         self.traceback: TracebackType | None = None
         # Not a method: the traceback of an error would lead back to its own task.
         self.task = asyncio.get_running_loop().create_task(_fly(self.flight, load), name=name)
@@ -106,7 +126,7 @@ class SingleFlight(Generic[T]):
     def __init__(self) -> None:
         self._runs: dict[str, _Run[T]] = {}
         self._tasks: set[asyncio.Task[T]] = set()
-        self._looks: dict[str, _Look] = {}
+        self._watches: dict[str, Watch] = {}
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -114,44 +134,95 @@ class SingleFlight(Generic[T]):
     def __contains__(self, key: str) -> bool:
         return key in self._runs
 
-    async def run(self, key: str, load: Callable[[Flight], Awaitable[T]]) -> T:
+    async def run(
+        self, key: str, load: Callable[[Flight], Awaitable[T]], *, labels: Sequence[str] = ()
+    ) -> T:
         """The result of `load(flight)`, or of the run for `key` that is under way already.
 
         Raises:
             SymphoniaError: the run waits for itself, or it was cancelled before it had a result.
         """
+        outer = _ancestors.get()
+        run = self._runs.get(key)
+        joined = run is not None
+        if run is None:
+            run = self._start(key, load, Flight(labels=labels))
+        try:
+            if not outer:
+                return await run.result()
+            return await self._nested(key, run, outer, joined=joined)
+        finally:
+            del run  # as in result()
+
+    async def _nested(
+        self, key: str, run: _Run[T], outer: tuple[Flight, ...], *, joined: bool
+    ) -> T:
+        """The result of `run`, asked for by the code of another run, or of a task it started."""
         task = asyncio.current_task()
         mine = _flying.get(task) if task is not None else None
-        run = self._runs.get(key)
-        if run is None:
-            run = self._start(key, load)
-        elif run.flight in _ancestors.get() or (mine and run.flight.lands_after(mine)):
-            raise SymphoniaError(f"the load of {key!r} asks for {key!r}: it would wait for itself")
-        if mine is not None:
-            mine.waits_for = run.flight
+        flight, asks = run.flight, outer[-1]
+        patience = None
+        if joined:
+            if flight in outer or (mine and flight.lands_after(mine, surely=True)):
+                raise SymphoniaError(_CIRCLE.format(key=key))
+            if flight.lands_after(asks, surely=False):
+                patience = PATIENCE
+        if mine is None:
+            asks.helped_by.append(flight)
+        else:
+            mine.waits_for = flight
+        limit = asyncio.timeout(patience)
         try:
-            return await run.result()
+            async with limit:
+                return await run.result()
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise SymphoniaError(_CIRCLE.format(key=key)) from error
         finally:
-            if mine is not None:
+            if mine is None:
+                asks.helped_by.remove(flight)
+            else:
                 mine.waits_for = None
             del run  # as in result()
 
-    async def look(self, key: str, read: Callable[[str], Awaitable[R]]) -> tuple[R, bool]:
-        """What `read(key)` returns, and whether a run for `key` landed meanwhile.
+    def launch(
+        self, key: str, load: Callable[[Flight], Awaitable[T]], *, labels: Sequence[str] = ()
+    ) -> None:
+        """Start a run that nobody waits for, unless one is under way."""
+        if key not in self._runs:
+            self._start(key, load, Flight(background=True, labels=labels))
+
+    def awaited(self, key: str) -> bool:
+        """Whether a run is under way whose result callers must wait for."""
+        run = self._runs.get(key)
+        return run is not None and not run.flight.background
+
+    def watch(self, key: str) -> Watch:
+        """To be held while somebody looks elsewhere for the result, and given to `unwatch`."""
+        watch = self._watches.get(key)
+        if watch is None:
+            watch = self._watches[key] = Watch()
+        watch.readers += 1
+        return watch
+
+    def unwatch(self, key: str, watch: Watch) -> bool:
+        """Whether a run for `key` landed meanwhile.
 
         If one did, a miss means little: the answer may have been on its way while the run stored
         its result. Looking again is then cheaper than running again.
         """
-        look = self._looks.get(key)
-        if look is None:
-            look = self._looks[key] = _Look()
-        look.readers += 1
-        try:
-            return await read(key), look.landed
-        finally:
-            look.readers -= 1
-            if not look.readers and self._looks.get(key) is look:
-                del self._looks[key]
+        watch.readers -= 1
+        if not watch.readers and self._watches.get(key) is watch:
+            del self._watches[key]
+        return watch.landed
+
+    def under_way(self, labels: Iterable[str] | None = None) -> list[str]:
+        """The keys that are being loaded now; with `labels`, only what bears one of them."""
+        if labels is None:
+            return list(self._runs)
+        wanted = frozenset(labels)
+        return [key for key, run in self._runs.items() if wanted.intersection(run.flight.labels)]
 
     async def supersede(self, key: str) -> None:
         """Give later callers a run of their own, and let the present one publish nothing.
@@ -171,15 +242,15 @@ class SingleFlight(Generic[T]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _start(self, key: str, load: Callable[[Flight], Awaitable[T]]) -> _Run[T]:
-        run = _Run(f"load of {key!r}", load)
+    def _start(self, key: str, load: Callable[[Flight], Awaitable[T]], flight: Flight) -> _Run[T]:
+        run = _Run(f"load of {key!r}", load, flight)
 
         def done(task: asyncio.Task[T]) -> None:
             self._tasks.discard(task)
             if self._runs.get(key) is run:
                 del self._runs[key]
-            if (look := self._looks.pop(key, None)) is not None:
-                look.landed = True
+            if (watch := self._watches.pop(key, None)) is not None:
+                watch.landed = True
 
         self._runs[key] = run
         self._tasks.add(run.task)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from symphonia_perf.errors import ConfigurationError
 from symphonia_perf.redis.commands import Argument
 
-__all__ = ["BY_ARGUMENTS", "Packed", "command_name", "pack"]
+__all__ = ["BY_ARGUMENTS", "READS", "Packed", "command_name", "pack"]
 
 Packed: TypeAlias = tuple[str, *tuple[bytes, ...]]
 """A command's name in capitals, then its arguments as bytes."""
@@ -54,6 +54,20 @@ _STREAM_READS = {"XREAD": 1, "XREADGROUP": 4}
 
 BY_ARGUMENTS = frozenset(_STATE_WORDS) | frozenset(_STREAM_READS)
 """Commands whose name alone does not tell whether a shared connection can take them."""
+
+READS = frozenset(
+    """
+    BITCOUNT BITFIELD_RO BITPOS DBSIZE DUMP ECHO EVALSHA_RO EVAL_RO EXISTS EXPIRETIME
+    FCALL_RO GEODIST GEOHASH GEOPOS GEORADIUSBYMEMBER_RO GEORADIUS_RO GEOSEARCH GET GETBIT
+    GETRANGE HEXISTS HGET HGETALL HKEYS HLEN HMGET HRANDFIELD HSCAN HSTRLEN HVALS KEYS LCS
+    LINDEX LLEN LPOS LRANGE MGET PEXPIRETIME PING PTTL RANDOMKEY SCAN SCARD SDIFF SINTER
+    SINTERCARD SISMEMBER SMEMBERS SMISMEMBER SORT_RO SRANDMEMBER SSCAN STRLEN SUBSTR SUNION
+    TIME TTL TYPE XLEN XPENDING XRANGE XREVRANGE ZCARD ZCOUNT ZDIFF ZINTER ZINTERCARD
+    ZLEXCOUNT ZMSCORE ZRANDMEMBER ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREVRANGE
+    ZREVRANGEBYLEX ZREVRANGEBYSCORE ZREVRANK ZSCAN ZSCORE ZUNION
+    """.split()  # noqa: SIM905 - one name a line would be a page
+)
+"""Commands that change nothing whatever their arguments: executed twice, they do no harm."""
 
 
 def pack(args: Sequence[Argument], *, may_block: bool = False) -> Packed:

@@ -2,48 +2,50 @@
 
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, TypeAlias
 
 from symphonia_perf.errors import CommandError
 from symphonia_perf.redis.connection import ServerRefusal
 from symphonia_perf.redis.options import RedisOptions
 
-__all__ = ["MUST_SUCCEED", "greeting", "plain_greeting", "refusal", "wants_plain"]
+__all__ = ["MAY_FAIL", "Said", "greeting", "plain_greeting", "refusal", "wants_plain"]
 
-MUST_SUCCEED = frozenset({"HELLO", "AUTH", "SELECT", "CLIENT SETNAME"})
-"""Greetings whose refusal means that the connection cannot be used."""
+MAY_FAIL = "CLIENT SETINFO"
+"""Redis before 7.2 does not know it; the refusal of anything else makes a connection useless."""
+
+Said: TypeAlias = list[tuple[str, tuple[str, ...]]]
+"""Commands, each after what it is called in a message: without its secrets."""
 
 
-def greeting(options: RedisOptions) -> list[tuple[str, tuple[str, ...]]]:
-    """The commands for a server that speaks RESP3, each with what it is called in a message."""
+def greeting(options: RedisOptions, extra: Sequence[tuple[str, ...]] = ()) -> Said:
+    """What is said to a server that speaks RESP3; `extra` comes last."""
     hello = ["HELLO", "3"]
     if credentials := options.credentials:
         hello += ["AUTH", *credentials]
     if options.name:
         hello += ["SETNAME", options.name]
-    return [("HELLO", tuple(hello)), *_rest(options)]
+    return [("HELLO", tuple(hello)), *_rest(options, extra)]
 
 
-def plain_greeting(options: RedisOptions) -> list[tuple[str, tuple[str, ...]]]:
+def plain_greeting(options: RedisOptions, extra: Sequence[tuple[str, ...]] = ()) -> Said:
     """The same for RESP2: an old server, a proxy, or `protocol=2` in the URL."""
-    said: list[tuple[str, tuple[str, ...]]] = []
+    said: Said = []
     if credentials := options.credentials:
         user, password = credentials
         # Before Redis 6 there are no users, and AUTH takes the password alone.
         said.append(("AUTH", ("AUTH", password) if user == "default" else ("AUTH", user, password)))
     if options.name:
         said.append(("CLIENT SETNAME", ("CLIENT", "SETNAME", options.name)))
-    return [*said, *_rest(options)]
+    return [*said, *_rest(options, extra)]
 
 
-def _rest(options: RedisOptions) -> list[tuple[str, tuple[str, ...]]]:
-    said: list[tuple[str, tuple[str, ...]]] = []
+def _rest(options: RedisOptions, extra: Sequence[tuple[str, ...]]) -> Said:
+    said: Said = []
     if options.database:
         said.append(("SELECT", ("SELECT", str(options.database))))
-    # Redis before 7.2 does not know these; what it says to them is nobody's trouble.
-    said.append(("CLIENT SETINFO", ("CLIENT", "SETINFO", "LIB-NAME", "symphonia-perf")))
-    said.append(("CLIENT SETINFO", ("CLIENT", "SETINFO", "LIB-VER", _version())))
-    return said
+    said.append((MAY_FAIL, ("CLIENT", "SETINFO", "LIB-NAME", "symphonia-perf")))
+    said.append((MAY_FAIL, ("CLIENT", "SETINFO", "LIB-VER", _version())))
+    return [*said, *((" ".join(words[:2]), words) for words in extra)]
 
 
 def _version() -> str:
@@ -59,12 +61,10 @@ def wants_plain(replies: Sequence[Any]) -> bool:
     return isinstance(first, ServerRefusal) and str(first).startswith(("ERR", "NOPROTO"))
 
 
-def refusal(
-    said: Sequence[tuple[str, tuple[str, ...]]], replies: Sequence[Any]
-) -> CommandError | None:
+def refusal(said: Said, replies: Sequence[Any]) -> CommandError | None:
     """The first refusal that makes the connection useless, in our words; None where all is well."""
     for (name, _), reply in zip(said, replies, strict=True):
-        if isinstance(reply, ServerRefusal) and name in MUST_SUCCEED:
+        if isinstance(reply, ServerRefusal) and name != MAY_FAIL:
             code = str(reply).partition(" ")[0]
             return CommandError(f"{name}: {reply}", code=code, operation=name)
     return None

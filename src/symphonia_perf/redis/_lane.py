@@ -17,10 +17,14 @@ _OVERHEAD = 256
 _CANCEL_AGAIN = 0.05
 
 
+# Pipelines that may hang beside one another, each with a connection; then the next one waits.
+_MOST = 4
+
+
 class _Call:
     """What one caller asked for and waits for; errors travel as results, so none goes unread."""
 
-    __slots__ = ("commands", "deadline", "expires", "future", "sent", "size")
+    __slots__ = ("commands", "deadline", "expires", "future", "size")
 
     def __init__(
         self,
@@ -33,17 +37,18 @@ class _Call:
         self.deadline = deadline
         self.expires = expires
         self.future = future
-        self.sent = False
-        self.size = sum(_OVERHEAD + sum(map(len, command)) for command in commands)
+        size = 0
+        for command in commands:
+            size += _OVERHEAD + sum(map(len, command))
+        self.size = size
 
     def finish(self, replies: Sequence[Any]) -> None:
         """Tell the caller, unless it was told already or is gone."""
         if not self.future.done():
             self.future.set_result(replies)
 
-    def expire(self) -> None:
+    def expire(self, what: str) -> None:
         """Tell the caller that its time is up."""
-        what = "no reply; it may have been executed" if self.sent else "it was not sent"
         self.finish(
             [
                 StoreTimeout(
@@ -56,54 +61,79 @@ class _Call:
         )
 
 
+class _Batch:
+    """The calls of one pipeline; none before it takes its first step."""
+
+    __slots__ = ("calls", "late_at", "task")
+
+    def __init__(self, task: "asyncio.Task[None]") -> None:
+        self.task = task
+        self.calls: Sequence[_Call] = ()
+        self.late_at = float("inf")
+
+
 class Lane:
     """One pipeline at a time; what is asked for meanwhile leaves together in the next.
 
     One at a time keeps the order in which callers spoke, and costs little: a server executes its
-    commands one after the other anyway.
+    commands one after the other anyway. Only one that hangs is waited for no longer than
+    `patience`: a caller with a long deadline on a dead connection must not hold up the others.
 
     Args:
         loop: the running event loop.
         send: executes commands as one pipeline; its replies are in order, errors in place.
         max_waiting: bytes of commands that may wait; more are refused at once.
+        patience: seconds after which the next pipeline leaves beside one that is not through.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         send: Callable[[Sequence[Packed]], Awaitable[Sequence[Any]]],
+        *,
         max_waiting: int,
+        patience: float,
     ) -> None:
         self._loop = loop
         self._send = send
         self._max_waiting = max_waiting
+        self._patience = patience
         self._waiting: list[_Call] = []
         self._waiting_size = 0
-        self._batch: Sequence[_Call] = ()
-        self._task: asyncio.Task[None] | None = None
+        self._batches: list[_Batch] = []  # in the order in which they began
         self._timer: asyncio.TimerHandle | None = None
 
     def submit(
         self, commands: Sequence[Packed], deadline: float
     ) -> "asyncio.Future[Sequence[Any]]":
         """The replies to come, errors in place; done after `deadline` seconds at the latest."""
-        call = _Call(commands, deadline, self._loop.time() + deadline, self._loop.create_future())
+        loop = self._loop
+        now = loop.time()
+        expires = now + deadline
+        future: asyncio.Future[Sequence[Any]] = loop.create_future()
+        call = _Call(commands, deadline, expires, future)
         if self._waiting_size >= self._max_waiting:
             call.finish([self._refusal(command[0]) for command in commands])
-            return call.future
+            return future
         self._waiting.append(call)
         self._waiting_size += call.size
-        if self._task is None:
+        if not self._batches:
             self._start()
+        elif len(self._batches) < _MOST:
+            late_at = self._batches[-1].late_at
+            if late_at <= now:
+                self._start()
+            elif late_at < expires:
+                expires = late_at
         # One timer for all: a timer per command costs a third of the throughput at 64 tasks.
-        if self._timer is None or call.expires < self._timer.when():
-            self._set_timer(call.expires)
-        return call.future
+        if self._timer is None or expires < self._timer.when():
+            self._set_timer(expires)
+        return future
 
     async def drain(self) -> None:
         """Return when nobody waits any more, at the latest at the last deadline."""
-        while self._task is not None:
-            await asyncio.wait({self._task})
+        while self._batches:
+            await asyncio.wait({batch.task for batch in self._batches})
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -119,32 +149,37 @@ class Lane:
     def _start(self) -> None:
         # Its first step comes after the tasks that are ready in this turn have spoken. A context
         # of its own, because a pipeline belongs to no single caller's request.
-        self._task = self._loop.create_task(self._run(), name="redis pipeline", context=Context())
+        task = self._loop.create_task(self._run(), name="redis pipeline", context=Context())
         # Not the task's own last words: cancelled before its first step it would say none.
-        self._task.add_done_callback(self._ended)
+        task.add_done_callback(self._ended)
+        self._batches.append(_Batch(task))
 
-    def _ended(self, _: "asyncio.Task[None]") -> None:
-        self._task = None
-        self._batch = ()
-        if self._waiting:
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._batches = [batch for batch in self._batches if batch.task is not task]
+        if self._waiting and self._may_start(self._loop.time()):
             self._start()
 
+    def _may_start(self, now: float) -> bool:
+        batches = self._batches
+        return not batches or (batches[-1].late_at <= now and len(batches) < _MOST)
+
     async def _run(self) -> None:
-        batch = self._batch = [call for call in self._waiting if not call.future.done()]
+        # Only the youngest has not begun.
+        batch = self._batches[-1]
+        calls = batch.calls = [call for call in self._waiting if not call.future.done()]
+        batch.late_at = self._loop.time() + self._patience
         self._waiting.clear()
         self._waiting_size = 0
         replies: Sequence[Any] = ()
         error: Exception = ConnectionError("the pipeline was cancelled")
-        for call in batch:
-            call.sent = True
         try:
-            if batch:
-                replies = await self._send([c for call in batch for c in call.commands])
+            if calls:
+                replies = await self._send([c for call in calls for c in call.commands])
         except Exception as failure:  # noqa: BLE001 - it is every caller's answer
             error = failure
         finally:
             start = 0
-            for call in batch:
+            for call in calls:
                 end = start + len(call.commands)
                 call.finish(replies[start:end] or [error] * len(call.commands))
                 start = end
@@ -155,20 +190,37 @@ class Lane:
         self._timer = self._loop.call_at(when, self._expire)
 
     def _expire(self) -> None:
-        """End the calls whose time is up, and a pipeline that nobody waits for any more."""
+        """End the calls whose time is up, and pipelines that nobody waits for any more."""
         self._timer = None
         now = self._loop.time()
-        for call in (*self._batch, *self._waiting):
-            if call.expires <= now:
-                call.expire()
-        self._waiting = [call for call in self._waiting if not call.future.done()]
+        due: list[float] = []
+        for batch in self._batches:
+            left = _expired(batch.calls, now, "no reply; it may have been executed")
+            due += [call.expires for call in left]
+            # An empty batch is one that has yet to take its first step.
+            if batch.calls and not left:
+                # redis-py drops the connection of a cancelled pipeline, and the late replies.
+                batch.task.cancel()
+                due.append(now + _CANCEL_AGAIN)
+        left = _expired(self._waiting, now, "it was not sent")
+        self._waiting = [call for call in left if not call.future.done()]
         self._waiting_size = sum(call.size for call in self._waiting)
-        pending = [call.expires for call in (*self._batch, *self._waiting) if call.expires > now]
-        # An empty batch is one that has yet to take its first step.
-        nobody_waits = self._batch and all(call.expires <= now for call in self._batch)
-        if self._task is not None and nobody_waits:
-            # redis-py drops the connection of a cancelled pipeline, and with it the late replies.
-            self._task.cancel()
-            pending.append(now + _CANCEL_AGAIN)
-        if pending:
-            self._set_timer(min(pending))
+        due += [call.expires for call in self._waiting]
+        if self._waiting:
+            if self._may_start(now):
+                self._start()
+            elif (late_at := self._batches[-1].late_at) > now:
+                due.append(late_at)
+        if due:
+            self._set_timer(min(due))
+
+
+def _expired(calls: Sequence[_Call], now: float, what: str) -> list[_Call]:
+    """End those whose time is up; the others are left."""
+    left: list[_Call] = []
+    for call in calls:
+        if call.expires <= now:
+            call.expire(what)
+        else:
+            left.append(call)
+    return left

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from typing import NamedTuple
 
-from symphonia_perf.errors import StoreError, StoreTimeout
-from symphonia_perf.redis.connection import Connection, Many, Slot, fail
+from symphonia_perf.errors import StoreUnavailable
+from symphonia_perf.redis._slots import Late, Many, Slot, fail, give_up
+from symphonia_perf.redis.connection import Connection
 
 __all__ = ["Line"]
 
@@ -30,6 +30,9 @@ class Line:
         self._deadline = deadline
         self._waiting: deque[_Waiting] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._unsent = Late(f"it was not sent (deadline {deadline:g} s)")
+        self._late = Late(f"no reply; it may have been executed (deadline {deadline:g} s)")
+        self.size = 0  # packed bytes
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -40,14 +43,17 @@ class Line:
         if isinstance(slot, Many):
             slot.in_line = True
         self._waiting.append(_Waiting(expires, packed, slot, count))
+        self.size += len(packed)
         if self._timer is None:
             self._timer = self._loop.call_at(expires, self._expire)
 
     def let_in(self, connection: Connection) -> None:
         """Send those at the front, as long as there is room."""
-        waiting = self._waiting
+        waiting, now = self._waiting, self._loop.time()
         while waiting:
             expires, packed, slot, count = waiting[0]
+            if expires <= now and not _own_deadline(slot):
+                give_up(slot, self._unsent)  # the timer will say no more than that
             if not slot.done():
                 if not connection.has_room():
                     return
@@ -57,11 +63,13 @@ class Line:
                 if not _own_deadline(slot):
                     self._end_at(expires, slot)
             waiting.popleft()
+            self.size -= len(packed)
 
-    def fail_all(self, error: Callable[[], StoreError]) -> None:
+    def fail_all(self, reason: str) -> None:
         """Send everybody away, each with an error of their own."""
         while self._waiting:
-            fail(self._waiting.popleft().slot, error())
+            fail(self._waiting.popleft().slot, StoreUnavailable(reason))
+        self.size = 0
 
     def close(self) -> None:
         """Let go of the timer."""
@@ -71,8 +79,7 @@ class Line:
 
     def _end_at(self, expires: float, slot: Slot) -> None:
         """The connection counts from now on; what was waited already counts as well."""
-        late = StoreTimeout(f"no reply; it may have been executed (deadline {self._deadline:g} s)")
-        timer = self._loop.call_at(expires, fail, slot, late)
+        timer = self._loop.call_at(expires, give_up, slot, self._late)
         # Else the result of every command that ever waited would be kept for a deadline's length.
         future = slot.future if isinstance(slot, Many) else slot
         future.add_done_callback(lambda _: timer.cancel())
@@ -85,8 +92,8 @@ class Line:
             if _own_deadline(first.slot) and not first.slot.done():
                 patient.append(first)
             else:
-                late = StoreTimeout(f"it was not sent (deadline {self._deadline:g} s)")
-                fail(first.slot, late)
+                self.size -= len(first.packed)
+                give_up(first.slot, self._unsent)
         following = waiting[0].expires if waiting else now + self._deadline
         waiting.extendleft(reversed(patient))
         self._timer = self._loop.call_at(following, self._expire) if waiting else None

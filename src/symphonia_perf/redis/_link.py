@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -31,6 +31,12 @@ class Link:
         pings: whether silence means that nobody is there; not so where commands block.
         observer: told of every connection made and lost.
         on_change: called when there is a connection, room on it, or none.
+        on_push: gets what the server says unasked, as a list; what it raises ends the connection.
+            It gives the answers of SUBSCRIBE and its kin back by `Connection.answer`, and on RESP2
+            every other list, too.
+        needs_resp3: whether it speaks RESP3 or not at all.
+        greet: gives commands that every new connection begins with, each with one reply. A refusal
+            of one is a refusal of the connection.
     """
 
     def __init__(
@@ -42,6 +48,9 @@ class Link:
         pings: bool,
         observer: Observer,
         on_change: Callable[[], None],
+        on_push: Callable[[list[Any]], None] | None = None,
+        needs_resp3: bool = False,
+        greet: Callable[[], Sequence[tuple[str, ...]]] = tuple,
     ) -> None:
         self._options = options
         self._connect_timeout = seconds(options.connect_timeout, option="connect_timeout")
@@ -51,6 +60,10 @@ class Link:
         self._pings = pings
         self._observer = observer
         self._on_change = on_change
+        self._on_push = on_push or _ignore_push
+        self._greet = greet
+        self._plain = options.protocol == 2 and not needs_resp3
+        self._may_fall_back = not self._plain and not needs_resp3
         self._task: asyncio.Task[None] | None = None
         self._lost: asyncio.Event = asyncio.Event()
         # Read on the path of every command.
@@ -71,6 +84,7 @@ class Link:
     async def aclose(self) -> None:
         """Close the connection and stop trying."""
         task, self._task = self._task, None
+        self.away = "the client was closed"  # who comes now (a second try of a read) waits in vain
         connected, lost = self.connection is not None, self._lost
         # Both at once, so that a caller who is cancelled while it waits leaves nothing open.
         if task is not None:
@@ -148,13 +162,15 @@ class Link:
         self._on_change()
 
     async def _connect(self) -> Connection:
-        plain = self._options.protocol == 2
         connection = await self._dial()
+        extra = self._greet()
         try:
-            said = plain_greeting(self._options) if plain else greeting(self._options)
+            plain = self._plain
+            said = (plain_greeting if plain else greeting)(self._options, extra)
             replies = await self._say(connection, [words for _, words in said])
-            if not plain and wants_plain(replies):
-                said = plain_greeting(self._options)
+            if self._may_fall_back and wants_plain(replies):
+                plain = True
+                said = plain_greeting(self._options, extra)
                 replies = await self._say(connection, [words for _, words in said])
         except BaseException:
             connection.abort("the greeting failed")
@@ -164,6 +180,8 @@ class Link:
             raise error
         if connection.lost:
             raise StoreUnavailable("the server closed the connection after the greeting")
+        if plain and self._on_push is not _ignore_push:
+            connection.unasked = list
         return connection
 
     async def _dial(self) -> Connection:
@@ -185,7 +203,7 @@ class Link:
                 max_reply=options.max_reply,
                 on_lost=on_lost,
                 on_room=self._on_change,
-                on_push=_ignore_push,
+                on_push=self._on_push,
             )
 
         tls = options.tls()

@@ -1,11 +1,13 @@
 """What a server's refusal means for the caller, and for the connection: pure."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from symphonia_perf.errors import CommandError, StoreError, StoreUnavailable
+from symphonia_perf.errors import CommandError, StoreError, StoreTimeout, StoreUnavailable
+from symphonia_perf.redis._slots import Late
 from symphonia_perf.redis.connection import ServerRefusal
 
-__all__ = ["needs_reconnect", "refused", "told"]
+__all__ = ["explained", "needs_reconnect", "raise_first", "refused", "timed_out", "told"]
 
 # The server is there and cannot serve now; the command was not executed.
 _AWAY = frozenset({"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN"})
@@ -48,3 +50,25 @@ def told(reply: Any, operation: str) -> Any:
     if type(reply) is list and operation in _PROGRAMS:
         return [told(item, operation) for item in reply]
     return reply
+
+
+def explained(error: Exception, operation: str) -> StoreError:
+    """What went wrong below, as an error that names the command."""
+    if isinstance(error, ServerRefusal):
+        return refused(error, operation)
+    kind = StoreTimeout if isinstance(error, StoreTimeout) else StoreUnavailable
+    new = kind(f"{operation}: {error}", store="redis", operation=operation)
+    new.__cause__ = None  # not chained to the nameless one: it says the same
+    return new
+
+
+def timed_out(late: Late, operation: str) -> StoreTimeout:
+    """No reply in time, as an error that names the command."""
+    return StoreTimeout(f"{operation}: {late.reason}", store="redis", operation=operation)
+
+
+def raise_first(replies: Iterable[Any]) -> None:
+    """Raise the first of the replies that is an error of ours."""
+    for reply in replies:
+        if isinstance(reply, StoreError):
+            raise reply

@@ -3,18 +3,22 @@
 import asyncio
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
+from redis import Redis as BlockingRedis
+from redis import RedisCluster as BlockingCluster
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.client import Pipeline
 
 from symphonia_perf._core.durations import seconds
 from symphonia_perf.errors import ConfigurationError, WrongLoop
-from symphonia_perf.redis import _cluster
+from symphonia_perf.redis import _cluster, _pooled
 from symphonia_perf.redis._arguments import Packed, pack
+from symphonia_perf.redis._driver_subscriber import DriverSubscriber
 from symphonia_perf.redis._errors import translate
 from symphonia_perf.redis._lane import Lane
 from symphonia_perf.redis.commands import Argument, Reply
+from symphonia_perf.redis.pubsub import PubSub
 from symphonia_perf.redis.scripts import LuaScript
 from symphonia_perf.typing import Seconds
 
@@ -56,9 +60,13 @@ def wrap(
 def _check(client: object) -> None:
     if not isinstance(client, Redis | RedisCluster) or isinstance(client, Pipeline):
         kind = f"{type(client).__module__}.{type(client).__qualname__}"
+        hint = ""
+        if isinstance(client, BlockingRedis | BlockingCluster):
+            hint = f" (this one blocks the event loop: import {type(client).__name__} from "
+            hint += "redis.asyncio; for fakeredis take FakeAsyncRedis)"
         raise ConfigurationError(
             f"wrap() got a {kind}; expected redis.asyncio.Redis, redis.asyncio.RedisCluster or "
-            "fakeredis.FakeAsyncRedis"
+            f"fakeredis.FakeAsyncRedis{hint}"
         )
     if client.get_connection_kwargs().get("decode_responses"):
         raise ConfigurationError(
@@ -80,8 +88,10 @@ class Adapter:
         self._client = client
         self._deadline = deadline
         self._max_waiting = max_waiting
+        self._pooled = _pooled.suits(client)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lanes: dict[str, Lane] = {}
+        self._pubsub = PubSub(self, make=self._subscriber, check=self._bind, deadline=deadline)
 
     async def execute(self, *args: Argument, deadline: Seconds | None = None) -> Reply:
         """The reply to one command, as in `await redis.execute("GET", "key")`.
@@ -96,6 +106,8 @@ class Adapter:
         command = pack(args)
         limit = self._limit(deadline)
         (reply,) = await self._lane_of(command).submit((command,), limit)
+        if type(reply) is bytes:
+            return reply
         reply = translate(reply, command[0])
         if isinstance(reply, Exception):
             raise reply
@@ -145,6 +157,32 @@ class Adapter:
         """
         return LuaScript(self, lua)
 
+    def pubsub(self) -> PubSub:
+        """Publish and subscribe, on one connection of your client's pool: always the same object.
+
+        The connection is taken for the first listener and given back by `aclose()`.
+
+        Raises:
+            ConfigurationError: over a `RedisCluster`.
+        """
+        if isinstance(self._client, RedisCluster):
+            raise ConfigurationError(
+                "pubsub() over a RedisCluster: every node of a cluster passes on every message, so "
+                "wrap() a redis.asyncio.Redis for one of its nodes instead"
+            )
+        return self._pubsub
+
+    def tracking(self, *_prefixes: str, **_callbacks: object) -> NoReturn:
+        """Not over redis-py, whose asyncio client keeps the server's word on keys to itself.
+
+        Raises:
+            ConfigurationError: always; it says what works.
+        """
+        raise ConfigurationError(
+            "tracking() over a wrapped client: use connect(url).tracking(...), which needs no more "
+            "than the URL, or publish what was changed and listen by pubsub()"
+        )
+
     async def aclose(self) -> None:
         """Wait until all callers have their answer and let go of the event loop.
 
@@ -155,6 +193,7 @@ class Adapter:
         """
         if self._loop is not None and not self._loop.is_closed():
             self._bind()
+            await self._pubsub.aclose()
             for lane in self._lanes.values():
                 await lane.drain()
         self._loop = None
@@ -175,11 +214,17 @@ class Adapter:
     def _limit(self, deadline: Seconds | None) -> float:
         return self._deadline if deadline is None else seconds(deadline, option="deadline")
 
+    def _subscriber(self) -> DriverSubscriber:
+        assert isinstance(self._client, Redis)  # noqa: S101 - pubsub() refuses the other
+        return DriverSubscriber(self._client)
+
     def _bind(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.get_running_loop()
+        if self._loop is loop:
+            return loop
         if self._loop is None:
             self._loop = loop
-        elif self._loop is not loop:
+        else:
             raise WrongLoop(
                 "this wrapped Redis client was first used on another event loop: wrap one client "
                 "per loop (after a fork, too), or `await aclose()` before the loops change"
@@ -189,16 +234,21 @@ class Adapter:
     def _lane_of(self, command: Packed) -> Lane:
         """A lane per server, so that a dead cluster node holds up only its own commands."""
         loop = self._bind()
-        name = "" if isinstance(self._client, Redis) else _cluster.node_of(self._client, command)
+        client = self._client
+        name = _cluster.node_of(client, command) if isinstance(client, RedisCluster) else ""
         lane = self._lanes.get(name)
         if lane is None:
-            lane = self._lanes[name] = Lane(loop, self._send, self._max_waiting)
+            lane = self._lanes[name] = Lane(
+                loop, self._send, max_waiting=self._max_waiting, patience=self._deadline
+            )
         return lane
 
     async def _send(self, commands: Sequence[Packed]) -> Sequence[Any]:
         client = self._client
         if isinstance(client, RedisCluster):
             return await _cluster.send(client, commands)
+        if self._pooled:
+            return await _pooled.send(client, commands)
         if len(commands) == 1:
             # A pipeline of one costs a third more. Response callbacks are found by the name as
             # text; as bytes it has none, and the reply stays what the server sent.

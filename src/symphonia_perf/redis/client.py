@@ -2,42 +2,32 @@
 
 import asyncio
 from asyncio import get_running_loop
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 from symphonia_perf._core.binding import Binding
 from symphonia_perf._core.durations import seconds
 from symphonia_perf._core.events import LogObserver, Observer
-from symphonia_perf.errors import (
-    ConfigurationError,
-    StoreError,
-    StoreTimeout,
-    StoreUnavailable,
-)
-from symphonia_perf.redis._arguments import BY_ARGUMENTS, command_name, pack
-from symphonia_perf.redis._line import Line
+from symphonia_perf.errors import ConfigurationError, StoreError
+from symphonia_perf.redis._arguments import command_name
+from symphonia_perf.redis._channel import Channel
 from symphonia_perf.redis._link import Link
-from symphonia_perf.redis._replies import needs_reconnect, refused, told
+from symphonia_perf.redis._packing import FREQUENT, PLAIN, is_plain, pack_words, packed
+from symphonia_perf.redis._replies import raise_first, timed_out, told
+from symphonia_perf.redis._slots import Late
+from symphonia_perf.redis._subscriber import LinkSubscriber
 from symphonia_perf.redis.commands import Argument, Reply
-from symphonia_perf.redis.connection import Many, ServerRefusal, Slot, fail, pack_words
+from symphonia_perf.redis.connection import Broken, ServerRefusal
 from symphonia_perf.redis.options import RedisOptions
+from symphonia_perf.redis.pubsub import PubSub
 from symphonia_perf.redis.scripts import LuaScript
+from symphonia_perf.redis.tracking import Tracking
 from symphonia_perf.typing import Seconds
 
 __all__ = ["RedisClient", "RedisStats", "connect"]
 
-# What hiredis packs exactly as we promise. Others (subclasses, numpy) take the slower way, and
-# integers a look: over one with more digits than Python writes (4,300), hiredis 3.5 crashes.
-_PLAIN = frozenset({str, bytes, float})
-_PLAIN_OR_INT = _PLAIN | {int}
-_LARGEST = 2**64
-# Known to be harmless on a shared connection: these need no second look at their name.
-_FREQUENT = frozenset(
-    ("DEL", "EVALSHA", "EXISTS", "EXPIRE", "GET", "HGET", "HMGET", "HSET", "INCR", "MGET", "SET")
-)
-_NO_TIME = 1e-6  # seconds in which nothing can be answered
 _NO_DEADLINE = 365 * 86_400.0  # seconds; a blocking command brings its own timeout
 
 
@@ -76,6 +66,7 @@ class RedisStats:
     in_flight: int  # commands sent and not answered
     bytes_in_flight: int  # of them, packed
     waiting: int  # callers in line
+    bytes_waiting: int  # of their commands, packed
     connections: int  # opened since the client was opened
 
 
@@ -114,16 +105,25 @@ class RedisClient:
         *,
         observer: Observer | None = None,
         _may_block: bool = False,
+        _frequent: frozenset[str] = FREQUENT,
     ) -> None:
         self._options = options
         self._observer = observer or LogObserver()
         self._may_block = _may_block
+        self._frequent = _frequent  # commands whose arguments are not looked at
         self._binding = Binding("this Redis client")
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._link: Link | None = None
-        self._line: Line | None = None
+        self._channel: Channel | None = None
+        self._link: Link | None = None  # the channel's; each step to it costs every command
         self._deadline = (
             _NO_DEADLINE if _may_block else seconds(options.deadline, option="deadline")
+        )
+        self._retry_reads = options.retry_reads and not _may_block
+        self._pubsub = PubSub(
+            self,
+            make=lambda: LinkSubscriber(options, observer=self._observer),
+            check=self._here,
+            deadline=seconds(options.deadline, option="deadline"),
         )
 
     # Opening and closing
@@ -137,17 +137,16 @@ class RedisClient:
             SymphoniaError: it is open already.
         """
         self._binding.open()
-        loop = asyncio.get_running_loop()
-        self._line = Line(loop, deadline=self._deadline)
-        self._link = Link(
+        self._loop = loop = get_running_loop()
+        self._channel = Channel(
             self._options,
             loop=loop,
             deadline=self._deadline,
             pings=not self._may_block,
+            retry_reads=self._retry_reads,
             observer=self._observer,
-            on_change=self._changed,
         )
-        self._loop = loop
+        self._link = self._channel.link
         try:
             await self._link.open()
         except BaseException:
@@ -170,13 +169,10 @@ class RedisClient:
         await self._close()
 
     async def _close(self) -> None:
-        assert self._link is not None  # noqa: S101 - opened
-        assert self._line is not None  # noqa: S101 - opened
         self._loop = None
         self._binding.close()
-        self._line.fail_all(lambda: StoreUnavailable("the client was closed; it was not sent"))
-        self._line.close()
-        await self._link.aclose()
+        await self._pubsub.aclose()
+        await self._opened().aclose()
 
     # The role
 
@@ -194,30 +190,45 @@ class RedisClient:
         loop = get_running_loop()
         if loop is not self._loop:
             self._binding.check()
-        plain = _PLAIN.issuperset(map(type, args)) or _is_plain(args)
-        if args and plain and args[0] in _FREQUENT:
-            try:
-                packed = pack_words(args)
-            except UnicodeEncodeError:
-                packed = self._pack(args)  # it names the argument
-        else:
-            packed = self._pack(args)
+        try:
+            # One look is enough for the two words of a GET; a set of all types takes twice as long.
+            if args[0] in self._frequent and (
+                type(args[1]) in PLAIN
+                if len(args) == 2
+                else PLAIN.issuperset(map(type, args)) or is_plain(args)
+            ):
+                command = pack_words(args)
+            else:
+                command = packed(args, may_block=self._may_block)
+        except (IndexError, TypeError, UnicodeEncodeError):
+            command = packed(args, may_block=self._may_block)  # it names the argument
         if deadline is not None:
-            (reply,) = await self._own_deadline(loop, packed, 1, deadline, args[0])
-            return self._alone(reply, args[0])
+            replies = await self._opened().ask(command, (args,), deadline)
+            raise_first(replies)
+            return replies[0]
+        began = loop.time() if self._retry_reads else 0.0
         future: asyncio.Future[Reply] = loop.create_future()
         connection = self._link.connection  # type: ignore[union-attr]  # opened
         if connection is not None and connection.roomy:
-            connection.submit_one(packed, future)
+            connection.submit_one(command, future)
         else:
-            self._send(packed, future, 1)
+            self._opened().send(command, future, 1)
         try:
             reply = await future
+        except Broken as error:
+            replies = await self._opened().again(error, command, (args,), began)
+            raise_first(replies)
+            return replies[0]
         except (ServerRefusal, StoreError) as error:
-            self._explain(error, args[0])
+            self._opened().explain(error, args[0])
         finally:
             del future  # it holds the error, whose traceback holds this frame and the command
-        return reply if type(reply) is not list else self._alone(reply, args[0])
+        kind = type(reply)
+        if kind is list:
+            return told(reply, command_name(args[0], True))
+        if kind is Late:
+            raise timed_out(reply, command_name(args[0], True))
+        return reply
 
     async def execute_many(
         self,
@@ -235,20 +246,13 @@ class RedisClient:
             StoreError: as `execute` raises it.
             ConfigurationError: a bad argument or command; then nothing was sent.
         """
-        loop = self._check_loop()
-        packed = b"".join([self._pack(command) for command in commands])
+        channel = self._here()
+        together = b"".join([packed(each, may_block=self._may_block) for each in commands])
         if not commands:
             return []
-        many = await self._batch(loop, packed, len(commands), deadline, commands[0][0])
-        replies: list[Reply] = []
-        for reply, command in zip(many, commands, strict=True):
-            if isinstance(reply, ServerRefusal):
-                self._note(reply)
-            replies.append(told(reply, command_name(command[0], self._may_block)))
+        replies = await channel.ask(together, commands, deadline)
         if not return_errors:
-            for reply in replies:
-                if isinstance(reply, StoreError):
-                    raise reply
+            raise_first(replies)
         return replies
 
     async def transaction(
@@ -264,26 +268,12 @@ class RedisClient:
             StoreError: as `execute` raises it. A command that Redis refuses to queue means that
                 none was executed.
         """
-        loop = self._check_loop()
+        channel = self._here()
         if not commands:
             return []
-        inside = [self._pack(command) for command in commands]
-        packed = b"".join((_MULTI, *inside, _EXEC))
-        many = await self._batch(loop, packed, len(commands) + 2, deadline, "EXEC")
-        result = many[-1]
-        if isinstance(result, ServerRefusal):
-            # EXECABORT says only that; what was wrong was said when the command was queued.
-            wrong = [n for n, reply in enumerate(many[1:-1]) if isinstance(reply, ServerRefusal)]
-            if wrong:
-                self._explain(many[1 + wrong[0]], commands[wrong[0]][0])
-            self._explain(result, "EXEC")
-        replies = [
-            told(reply, command_name(command[0], self._may_block))
-            for reply, command in zip(result, commands, strict=True)
-        ]
-        for reply in replies:
-            if isinstance(reply, StoreError):
-                raise reply
+        inside = [packed(each, may_block=self._may_block) for each in commands]
+        replies = await channel.transaction(inside, commands, deadline)
+        raise_first(replies)
         return replies
 
     def script(self, lua: str) -> LuaScript:
@@ -302,140 +292,78 @@ class RedisClient:
         """
         return RedisClient(self._options, observer=self._observer, _may_block=True)
 
+    def pubsub(self) -> PubSub:
+        """Publish and subscribe, on one more connection of this client: always the same object.
+
+        It needs no opening: the connection is made for the first listener and closed with the
+        client.
+        """
+        return self._pubsub
+
+    def tracking(
+        self,
+        *prefixes: str,
+        on_key: Callable[[str], object],
+        on_flush: Callable[[], object],
+        on_lost: Callable[[], object] | None = None,
+    ) -> Tracking:
+        """Calls `on_key` with every key of these prefixes that anybody writes; see `Tracking`.
+
+        Open it with `async with`; it has a connection of its own, and needs no open client.
+
+        Args:
+            prefixes: of the keys; `""` stands for all.
+            on_key: called with each key.
+            on_flush: called when every key may have been written.
+            on_lost: called when the connection is lost; `on_flush` follows when there is another.
+
+        Raises:
+            ConfigurationError: bad prefixes, or `protocol=2` in the URL.
+        """
+        return Tracking(
+            self._options,
+            prefixes=prefixes,
+            on_key=on_key,
+            on_flush=on_flush,
+            on_lost=on_lost,
+            observer=self._observer,
+        )
+
+    def large(self, *, deadline: Seconds = 30.0, max_reply: int = 2**30) -> "RedisClient":
+        """A client with a connection of its own, for values of megabytes.
+
+        Replies come in the order of the commands, so everybody behind a large value on a shared
+        connection waits until it is through. Open this one with `async with`, share it between
+        tasks, and read and write the large values with it.
+
+        Args:
+            deadline: seconds, as a large value takes its time; default 30.
+            max_reply: bytes of one reply; default 1 GiB (Redis holds values up to 512 MiB).
+
+        Raises:
+            ConfigurationError: a bad deadline or bound.
+        """
+        options = replace(self._options, deadline=deadline, max_reply=max_reply)
+        return RedisClient(options, observer=self._observer, _frequent=frozenset())
+
     def stats(self) -> RedisStats:
         """How the client is doing now; also when it is closed."""
-        connection = self._link.connection if self._link is not None else None
+        channel = self._channel
+        connection = channel.link.connection if channel is not None else None
         return RedisStats(
             connected=connection is not None,
             in_flight=connection.in_flight if connection is not None else 0,
             bytes_in_flight=connection.bytes_in_flight if connection is not None else 0,
-            waiting=len(self._line) if self._line is not None else 0,
-            connections=self._link.connections if self._link is not None else 0,
+            waiting=len(channel.line) if channel is not None else 0,
+            bytes_waiting=channel.line.size if channel is not None else 0,
+            connections=channel.link.connections if channel is not None else 0,
         )
 
-    # What a command goes through
-
-    def _check_loop(self) -> asyncio.AbstractEventLoop:
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
+    def _here(self) -> Channel:
+        if get_running_loop() is not self._loop:
             self._binding.check()
-        return loop
+        return self._opened()
 
-    def _pack(self, args: Sequence[Argument]) -> bytes:
-        if args and type(args) is not str and _is_plain(args):
-            # Cached by name; it is what refuses commands that a shared connection cannot take.
-            name = command_name(args[0], self._may_block)
-            if name not in BY_ARGUMENTS:
-                try:
-                    return pack_words(tuple(args))
-                except UnicodeEncodeError:
-                    pass  # pack() names the argument
-        return pack_words(pack(args, may_block=self._may_block))
-
-    def _send(self, packed: bytes, slot: Slot, count: int) -> None:
-        link, line = self._link, self._line
-        assert link is not None  # noqa: S101 - opened
-        assert line is not None  # noqa: S101 - opened
-        connection = link.connection
-        if connection is not None and connection.roomy:
-            connection.submit(packed, slot, count)
-        elif connection is None and link.away:
-            fail(slot, StoreUnavailable(f"{link.away}; it was not sent"))
-        elif len(line) >= self._options.max_waiting:
-            fail(slot, StoreUnavailable(f"{len(line)} callers wait already; it was not sent"))
-        else:
-            line.join(packed, slot, count)
-
-    async def _batch(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        packed: bytes,
-        count: int,
-        deadline: Seconds | None,
-        name: Argument,
-    ) -> list[Any]:
-        if deadline is not None:
-            return await self._own_deadline(loop, packed, count, deadline, name)
-        future: asyncio.Future[list[Any]] = loop.create_future()
-        self._send(packed, Many(future, count, own_deadline=False), count)
-        try:
-            return await future
-        except StoreError as error:
-            self._explain(error, name)
-        finally:
-            del future  # as above
-
-    async def _own_deadline(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        packed: bytes,
-        count: int,
-        deadline: Seconds,
-        name: Argument,
-    ) -> list[Any]:
-        limit = seconds(deadline, option="deadline")
-        if limit < _NO_TIME:
-            operation = command_name(name, self._may_block)
-            message = f"{operation}: it was not sent (deadline {limit:g} s)"
-            raise StoreTimeout(message, store="redis", operation=operation)
-        future: asyncio.Future[list[Any]] = loop.create_future()
-        slot = Many(future, count, own_deadline=True)
-        timer = loop.call_later(limit, _end, slot, limit)
-        try:
-            self._send(packed, slot, count)
-            return await future
-        except StoreError as error:
-            self._explain(error, name)
-        finally:
-            timer.cancel()
-            del future, slot  # as above
-
-    def _alone(self, reply: Reply, name: Argument) -> Reply:
-        if isinstance(reply, ServerRefusal):
-            self._explain(reply, name)
-        if type(reply) is list:
-            return told(reply, command_name(name, self._may_block))
-        return reply
-
-    def _explain(self, error: Exception, name: Argument) -> NoReturn:
-        """Raise the error of ours that names the command; the messages above do not know it."""
-        operation = command_name(name, self._may_block) if name != "EXEC" else "EXEC"
-        if isinstance(error, ServerRefusal):
-            self._note(error)
-            raise refused(error, operation)
-        message = f"{operation}: {error}"
-        if isinstance(error, StoreTimeout):
-            raise StoreTimeout(message, store="redis", operation=operation) from None
-        raise StoreUnavailable(message, store="redis", operation=operation) from None
-
-    def _note(self, refusal: Exception) -> None:
-        if self._link is not None and needs_reconnect(refusal):
-            self._link.renew(f"the server said {refusal}")
-
-    def _changed(self) -> None:
-        """There is a connection, room on it, or none for the time being."""
-        link, line = self._link, self._line
-        assert link is not None  # noqa: S101 - opened
-        assert line is not None  # noqa: S101 - opened
-        connection = link.connection
-        if connection is not None:
-            line.let_in(connection)
-            connection.roomy = connection.has_room() and not line
-        elif link.away:
-            line.fail_all(lambda: StoreUnavailable(f"{link.away}; it was not sent"))
-
-
-def _end(slot: Many, limit: float) -> None:
-    what = "it was not sent" if slot.in_line else "no reply; it may have been executed"
-    fail(slot, StoreTimeout(f"{what} (deadline {limit:g} s)"))
-
-
-def _is_plain(args: Sequence[Argument]) -> bool:
-    for argument in args:
-        if type(argument) is int and not -_LARGEST < argument < _LARGEST:
-            return False
-    return _PLAIN_OR_INT.issuperset(map(type, args))
-
-
-_MULTI = pack_words(("MULTI",))
-_EXEC = pack_words(("EXEC",))
+    def _opened(self) -> Channel:
+        assert self._channel is not None  # noqa: S101 - it was open when the command was sent
+        return self._channel

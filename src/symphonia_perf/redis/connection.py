@@ -14,56 +14,16 @@ from typing import Any
 
 import hiredis
 
-from symphonia_perf.errors import StoreError, StoreTimeout, StoreUnavailable
-from symphonia_perf.redis.commands import Argument
+from symphonia_perf.redis._packing import pack_words
+from symphonia_perf.redis._slots import Broken, Late, Many, Slot, fail, give_up
 
-__all__ = ["Connection", "Many", "ServerRefusal", "Slot", "fail", "pack_words"]
+__all__ = ["Broken", "Connection", "Many", "ServerRefusal", "Slot", "fail", "pack_words"]
 
 _LATE = "no reply; it may have been executed (deadline {:g} s)"
+_PIECE = 256 * 2**10  # bytes given to the transport at a time, of what is larger
 _NOT_YET = object()  # gets() says False both for RESP3's false and for "no data" unless told
 ServerRefusal = hiredis.ReplyError
 """An error that the server answered with."""
-
-pack_words: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment] # its stub knows one word
-"""The bytes of one command; in C, a tenth of the time it takes in Python."""
-
-
-class Many:
-    """The replies of several commands in a row, as one result."""
-
-    __slots__ = ("_left", "_replies", "future", "in_line", "own_deadline")
-
-    def __init__(
-        self, future: "asyncio.Future[list[Any]]", count: int, *, own_deadline: bool
-    ) -> None:
-        self.future = future
-        self.own_deadline = own_deadline  # somebody else watches the time
-        self.in_line = False  # not sent yet, for want of a connection or of room on it
-        self._left = count
-        self._replies: list[Any] = []
-
-    def done(self) -> bool:
-        """Whether nobody waits any more."""
-        return self.future.done()
-
-    def set_result(self, reply: Any) -> None:
-        """Take the next reply."""
-        self._replies.append(reply)
-        self._left -= 1
-        if not self._left:
-            self.future.set_result(self._replies)
-
-    set_exception = set_result  # a refusal stands in its command's place
-
-
-Slot = asyncio.Future[Any] | Many
-
-
-def fail(slot: Slot, error: StoreError) -> None:
-    """End the wait for a whole slot, unless it has ended already."""
-    future = slot.future if isinstance(slot, Many) else slot
-    if not future.done():
-        future.set_exception(error)
 
 
 class Connection(asyncio.Protocol):
@@ -75,7 +35,7 @@ class Connection(asyncio.Protocol):
 
     Args:
         loop: the running event loop.
-        deadline: seconds from a write to the timeout of its commands.
+        deadline: seconds from the first command of a turn to the timeout of all of it.
         max_in_flight: commands without a reply, from which on there is no room.
         max_bytes: their packed bytes, from which on there is no room.
         max_reply: bytes of a reply that is not complete yet.
@@ -109,7 +69,10 @@ class Connection(asyncio.Protocol):
         self._reason = "the server closed the connection"
         self._pending: deque[Slot] = deque()  # in the order in which replies will come
         self._buffer: list[bytes] = []  # packed in this turn, not yet written
+        self._rest: deque[memoryview] = deque()  # of large writes, not yet with the transport
+        self._paused = False  # the transport has enough for now
         self._flushing = False
+        self._began = 0.0  # when the first of them was submitted
         self._eager = True  # the last write was one caller's: a lone caller need not wait
         self._sent = self._answered = self._expired = 0  # commands, counted from the start
         self._unfinished = 0  # bytes of the reply that is not complete yet
@@ -120,6 +83,8 @@ class Connection(asyncio.Protocol):
         # Read by every caller, so an attribute; `on_room` decides when it is true again.
         self.roomy = True
         self.heard_at = loop.time()  # when data last came
+        # What goes to `on_push`. On RESP2 a subscriber sets it to `list`: all it hears is that.
+        self.unasked: type = hiredis.PushNotification
 
     # What callers use
 
@@ -150,11 +115,20 @@ class Connection(asyncio.Protocol):
 
         Joining nothing would only cost a lone caller a turn of the loop.
         """
+        # Time counts from the first command of a turn: packing a thousand takes 10 ms, and who
+        # spoke first must not be told late for it.
+        self._began = self._loop.time()
         if alone and self._eager:
             self._flush()
         else:
             self._flushing = True
             self._loop.call_soon(self._flush)
+
+    def answer(self, push: list[Any]) -> None:
+        """Give a push to the command in line: it is how SUBSCRIBE and its kin are answered."""
+        slot = self._pending.popleft()
+        if not slot.done():
+            slot.set_result(push)
 
     def has_room(self) -> bool:
         """Whether one more caller may be let in. What is larger than all room may go alone."""
@@ -185,24 +159,25 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Wake those whose replies are complete."""
         self.heard_at = self._loop.time()
-        pending, gets = self._pending, self._reader.gets
+        pending, gets, unasked = self._pending, self._reader.gets, self.unasked
         before = len(pending)
         self._unfinished += len(data)
         try:
             self._reader.feed(data)
             while (reply := gets()) is not _NOT_YET:
                 kind = type(reply)
-                if kind is hiredis.PushNotification:
+                if kind is unasked:
                     self._unfinished = self._reader.len()
                     self._on_push(reply)
                     continue
                 slot = pending.popleft()
-                if slot.done():
-                    continue
-                if kind is ServerRefusal:
-                    slot.set_exception(reply)
-                else:
-                    slot.set_result(reply)
+                try:  # to ask each one whether it is done would cost all of them
+                    if kind is ServerRefusal:
+                        slot.set_exception(reply)
+                    else:
+                        slot.set_result(reply)
+                except asyncio.InvalidStateError:
+                    pass  # nobody waits any more
         except Exception as error:  # noqa: BLE001 - whatever the parser cannot take ends it
             # After such an error the reader is out of step: the next reply would be another's.
             self.abort(f"a reply that cannot be understood: {error!r:.200}")
@@ -229,28 +204,56 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         written = self._sent - self._answered
+        self._rest.clear()
         slots, self._pending = self._pending, deque()
         _fail_all(islice(slots, written), f"{self._reason}; it may have been executed")
         _fail_all(islice(slots, written, None), f"{self._reason}; it was not sent")
         self._on_lost(self, self._reason)
+
+    def pause_writing(self) -> None:
+        """The transport has enough; only what is large is held back here."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """The transport takes more."""
+        self._paused = False
+        if self._rest:
+            # Not from in here: where such a write fails, asyncio 3.11 closes the socket twice.
+            self._loop.call_soon(self._write_rest)
 
     # The end of a turn, and of a wait
 
     def _flush(self) -> None:
         self._flushing = False
         buffer = self._buffer
-        if not buffer or self._transport is None:
-            return
+        if not buffer or self._transport is None or self._transport.is_closing():
+            return  # who is in it will hear that it was not sent
         data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
         self._eager = len(buffer) == 1
         self._buffer = []
-        self._transport.write(data)
+        if len(data) <= _PIECE and not self._rest:
+            self._transport.write(data)
+        else:
+            self._rest.append(memoryview(data))
+            self._write_rest()
         pending = self._answered + len(self._pending)
         self._sent = pending
-        when = self._loop.time() + self._deadline
+        when = self._began + self._deadline
         self._marks.append((pending, len(data), when))
         if self._timer is None:
             self._timer = self._loop.call_at(when, self._expire)
+
+    def _write_rest(self) -> None:
+        """Go on with large writes, by the piece.
+
+        What a transport cannot send at once it copies: 64 MB would hold up the loop for 80 ms.
+        """
+        rest, transport = self._rest, self._transport
+        while rest and not self._paused and transport is not None and not transport.is_closing():
+            view = rest.popleft()
+            if len(view) > _PIECE:
+                rest.appendleft(view[_PIECE:])
+            transport.write(view[:_PIECE])
 
     def _expire(self) -> None:
         self._timer = None
@@ -263,9 +266,10 @@ class Connection(asyncio.Protocol):
             upto = sent
         # Those before `_expired` were told already, and the answered ones are gone.
         start = max(self._expired - self._answered, 0)
+        late = Late(_LATE.format(self._deadline))
         for slot in islice(self._pending, start, max(upto - self._answered, start)):
-            if not slot.done() and not (type(slot) is Many and slot.own_deadline):
-                fail(slot, StoreTimeout(_LATE.format(self._deadline)))
+            if not (type(slot) is Many and slot.own_deadline):
+                give_up(slot, late)
         self._expired = upto
         if following is not None:
             self._timer = self._loop.call_at(following, self._expire)
@@ -274,4 +278,4 @@ class Connection(asyncio.Protocol):
 def _fail_all(slots: Iterable[Slot], reason: str) -> None:
     for slot in slots:
         if not slot.done():
-            fail(slot, StoreUnavailable(reason))
+            fail(slot, Broken(reason))

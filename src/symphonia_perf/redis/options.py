@@ -1,12 +1,16 @@
 """Where a Redis or Valkey server is and how to behave towards it: a frozen value, no I/O."""
 
+import os
+import re
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Self
 
 from redis.asyncio.connection import Connection, SSLConnection, parse_url
 
 from symphonia_perf._core.durations import seconds
+from symphonia_perf._core.env import from_environ, variable_names
 from symphonia_perf.errors import ConfigurationError
 from symphonia_perf.typing import Seconds
 
@@ -14,6 +18,12 @@ __all__ = ["RedisOptions"]
 
 # valkey-py's own spellings; redis-py's parser does the rest.
 _SCHEMES = {"valkey": "redis", "valkeys": "rediss"}
+# Field -> what redis-py calls it, in a URL and for its TLS context.
+_TLS_FILES = {
+    "tls_ca_file": "ssl_ca_certs",
+    "tls_cert_file": "ssl_certfile",
+    "tls_key_file": "ssl_keyfile",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +53,14 @@ class RedisOptions:
     max_in_flight: int = 10_000  # commands sent and not answered; more wait in line; default 10,000
     max_in_flight_bytes: int = 4 * 2**20  # of them, packed; default 4 MiB
     max_waiting: int = 10_000  # callers in line; more are refused at once; default 10,000
+    max_waiting_bytes: int = 32 * 2**20  # of them, packed; more are refused; default 32 MiB
     max_reply: int = 64 * 2**20  # bytes of one reply; a larger one ends the connection; 64 MiB
+    # Whether a read whose connection was lost is sent once more, within its deadline; default no.
+    retry_reads: bool = False
     client_name: str | None = None  # as CLIENT LIST shows it; default none
+    tls_ca_file: str | None = None  # who signed the server's certificate, PEM; default the system's
+    tls_cert_file: str | None = None  # the client's own certificate, PEM; default none
+    tls_key_file: str | None = None  # its key, where that is a file apart; default none
     _parsed: dict[str, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -58,7 +74,53 @@ class RedisOptions:
             value = getattr(self, item.name)
             if item.name.startswith("max_") and (type(value) is not int or value < 1):
                 raise ConfigurationError(f"{item.name}={value!r}: expected a whole number above 0")
-        object.__setattr__(self, "_parsed", _parse(self.url))
+        if type(self.retry_reads) is not bool:
+            raise ConfigurationError(f"retry_reads={self.retry_reads!r}: expected True or False")
+        parsed = _parse(self.url)
+        object.__setattr__(self, "_parsed", parsed | self._tls_files(parsed))
+
+    @classmethod
+    def from_env(
+        cls,
+        prefix: str = "REDIS_",
+        environ: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Options from the environment: an argument beats a variable, which beats the default.
+
+        The variables are named after the fields: `REDIS_URL`, `REDIS_DEADLINE=100ms`,
+        `REDIS_MAX_IN_FLIGHT=2000`, `REDIS_RETRY_READS=yes`, `REDIS_TLS_CA_FILE`. An empty variable
+        counts as not set. One that looks like these and is none (`REDIS_DEADLNE`) is an error;
+        others are not ours to judge.
+
+        ```python
+        from symphonia_perf.redis import RedisOptions
+
+        options = RedisOptions.from_env(
+            environ={"REDIS_URL": "redis://cache:6380/1", "REDIS_DEADLINE": "100ms"}
+        )
+        assert (options.address, options.deadline) == ("cache:6380", 0.1)
+        ```
+
+        Args:
+            prefix: what the variables begin with.
+            environ: in place of `os.environ`.
+            **settings: fields of `RedisOptions`.
+
+        Raises:
+            ConfigurationError: see `RedisOptions`; a variable that cannot be read is named.
+        """
+        found = from_environ(cls, os.environ if environ is None else environ, prefix=prefix)
+        try:
+            return cls(**(found | settings))
+        except TypeError as error:
+            raise ConfigurationError(f"RedisOptions.from_env(): {error}") from error
+        except ConfigurationError as error:
+            option = re.match(r"\w*", str(error))[0]  # type: ignore[index]  # it always matches
+            if option not in found.keys() - settings.keys():
+                raise
+            variable = variable_names(cls, prefix=prefix)[option]
+            raise ConfigurationError(f"{variable}: {error}") from error
 
     @property
     def address(self) -> str:
@@ -106,8 +168,24 @@ class RedisOptions:
             return None
         return user or "default", password or ""  # a user may need no password
 
+    def _tls_files(self, parsed: dict[str, Any]) -> dict[str, str]:
+        given = {option: getattr(self, option) for option in _TLS_FILES}
+        files = {option: path for option, path in given.items() if path is not None}
+        for option, path in files.items():
+            if not isinstance(path, str) or not path:
+                raise ConfigurationError(f"{option}={path!r:.100}: expected the path of a PEM file")
+            if parsed.get("connection_class") is not SSLConnection:
+                raise ConfigurationError(f"{option} without TLS: begin the url with rediss://")
+        if (
+            "tls_key_file" in files
+            and "tls_cert_file" not in files
+            and "ssl_certfile" not in parsed
+        ):
+            raise ConfigurationError("tls_key_file without tls_cert_file: name both")
+        return {_TLS_FILES[option]: path for option, path in files.items()}
+
     def tls(self) -> ssl.SSLContext | None:
-        """A new TLS context as redis-py makes it from the URL, or None.
+        """A new TLS context as redis-py makes it from the URL and the files above, or None.
 
         Raises:
             ConfigurationError: a certificate file that cannot be read.
@@ -118,7 +196,7 @@ class RedisOptions:
         try:
             context = SSLConnection(**parsed).ssl_context.get()
         except (OSError, ValueError, TypeError) as error:
-            raise ConfigurationError(f"TLS settings of the URL: {error}") from error
+            raise ConfigurationError(f"TLS settings: {error}") from error
         return context
 
 

@@ -129,3 +129,81 @@ class CacheStoreContract:
         value = {"blob": bytes(range(256)) * 4096, "text": "ü" * 100_000}
         await store.set_many({"big": Entry(value=value, ttl=60.0)})
         assert (await store.get_many(["big"])).entries["big"].value == value
+
+    async def test_a_stale_entry_is_kept_and_its_age_known(self, store: CacheStore) -> None:
+        soft = Entry(value=1, ttl=0.2, stale_for=0.2, stale_on_error=60.0)
+        await store.set_many({"soft": soft, "plain": Entry(value=2, ttl=60.0)})
+        first = (await store.get_many(["soft"], ages=True)).entries["soft"]
+        assert first.created is not None
+        assert (first.ttl, first.stale_for, first.stale_on_error) == (0.2, 0.2, 60.0)
+        assert first.state(first.created) == "fresh"
+        await self.advance(0.25)
+        later = (await store.get_many(["soft", "plain"], ages=True)).entries["soft"]
+        assert later.created is not None
+        # Its time did not begin anew: what counts is when it was stored.
+        assert abs(later.created - first.created) < 0.2
+
+    async def test_a_stale_entry_is_gone_when_all_its_time_is_over(self, store: CacheStore) -> None:
+        await store.set_many({"k": Entry(value=1, ttl=0.1, stale_for=0.1, stale_on_error=0.1)})
+        await self.advance(0.2)
+        assert "k" in (await store.get_many(["k"])).entries
+        await self.advance(0.25)
+        assert not (await store.get_many(["k"], ages=True)).entries
+
+    async def test_what_stands_for_an_error_says_so(self, store: CacheStore) -> None:
+        await store.set_many({"k": Entry(value=["app.NotFound", "x"], ttl=60.0, raised=True)})
+        entry = (await store.get_many(["k"])).entries["k"]
+        assert (entry.raised, entry.value) == (True, ["app.NotFound", "x"])
+
+    async def test_a_bumped_tag_takes_its_entries_along(self, store: CacheStore) -> None:
+        now = (await store.get_many([], ["plans", "client:7"])).generations
+        assert set(now) == {"plans", "client:7"}
+        await store.set_many(
+            {
+                "both": Entry(value=1, ttl=60.0, tags=now),
+                "one": Entry(value=2, ttl=60.0, tags={"client:7": now["client:7"]}),
+                "none": Entry(value=3, ttl=60.0),
+            }
+        )
+        assert (await store.get_many(["both"], ["plans"])).entries["both"].tags == now
+        await store.bump_tags(["plans"])
+        for tags in ((), ("plans",), ("plans", "client:7")):
+            found = await store.get_many(["both", "one", "none"], tags)
+            assert set(found.entries) == {"one", "none"}, tags
+        again = (await store.get_many([], ["plans", "client:7"])).generations
+        assert again["plans"] != now["plans"]
+        assert again["client:7"] == now["client:7"]
+
+    async def test_a_generation_from_before_a_bump_makes_no_entry(self, store: CacheStore) -> None:
+        before = (await store.get_many(["k"], ["plans"])).generations
+        await store.bump_tags(["plans", "plans", "other"])
+        await store.set_many({"k": Entry(value="old", ttl=60.0, tags=before)})
+        assert not (await store.get_many(["k"], ["plans"])).entries
+
+    async def test_generations_never_come_back(self, store: CacheStore) -> None:
+        seen: set[int] = set()
+        for _ in range(20):
+            seen.add((await store.get_many([], ["plans"])).generations["plans"])
+            await store.bump_tags(["plans"])
+        assert len(seen) == 20
+
+    async def test_removal_by_pattern_is_a_glob(self, store: CacheStore) -> None:
+        keys = [*(f"plan:{n}" for n in range(120)), "plans:list", "plan:a*b", "plan:a-b"]
+        await store.set_many({key: Entry(value=1, ttl=60.0) for key in keys})
+        assert await store.delete_matching(r"plan:a\*b") == 1
+        assert await store.delete_matching("plan:[1-9]?") == 90
+        assert await store.delete_matching("plan:*") == 31
+        assert await store.delete_matching("plan:*") == 0
+        assert set((await store.get_many(keys)).entries) == {"plans:list"}
+
+    async def test_one_holds_a_lease_at_a_time(self, store: CacheStore) -> None:
+        one, other, elsewhere = (store.lease(key, 5.0) for key in ("k", "k", "{x}:*" * 100))
+        assert await one.acquire()
+        assert not await other.acquire()
+        assert await elsewhere.acquire()
+        await one.release()
+        assert await other.acquire()
+        await other.release()
+        await elsewhere.release()
+        assert await one.acquire()
+        await one.release()

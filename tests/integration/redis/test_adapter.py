@@ -28,16 +28,22 @@ async def server(redis_url: str, redis_server: RedisServer) -> AsyncIterator[Red
     redis_server.resume()
 
 
+class Instrumented(Redis):
+    """As tracing makes them: whoever looks at the commands still sees them."""
+
+
 def clients(server: RedisServer) -> dict[str, Redis]:
     """As users have them: redis-py's defaults, without retries, and without any timeout."""
     return {
         "defaults": Redis.from_url(server.url),
         "no-retry": Redis.from_url(server.url, retry=Retry(NoBackoff(), 0)),
         "no-timeout": Redis.from_url(server.url, socket_timeout=None),
+        "resp2": Redis.from_url(server.url, protocol=2, health_check_interval=1),
+        "own-pipeline": Instrumented.from_url(server.url),
     }
 
 
-@pytest.fixture(params=["defaults", "no-retry", "no-timeout"])
+@pytest.fixture(params=["defaults", "no-retry", "no-timeout", "resp2", "own-pipeline"])
 async def redis(server: RedisServer, request: pytest.FixtureRequest) -> AsyncIterator[Adapter]:
     client = clients(server)[request.param]
     yield wrap(client)
@@ -213,6 +219,74 @@ async def test_a_turn_is_one_pipeline(redis: Adapter, server: RedisServer) -> No
     await asyncio.gather(*(redis.execute("GET", f"k{n}") for n in range(50)))
     # One read for the pipeline, and one for each of our two questions at most.
     assert int(server.info("stats")["total_reads_processed"]) - before <= 4
+
+
+async def test_a_connection_is_only_borrowed(server: RedisServer) -> None:
+    client = Redis.from_url(server.url, max_connections=1, client_name="mine", db=3)
+    redis = wrap(client)
+    await client.set("k", "v")
+    for _ in range(3):  # the client and its adapter share the one there is
+        assert await redis.execute_many([("GET", "k"), ("CLIENT", "GETNAME")]) == [b"v", b"mine"]
+        assert await client.get("k") == b"v"
+    taken = await client.connection_pool.get_connection()
+    with pytest.raises(StoreUnavailable, match="Too many connections"):
+        await redis.execute("GET", "k")
+    await client.connection_pool.release(taken)
+    with pytest.raises(CommandError, match="WRONGTYPE"):
+        await redis.execute("LPUSH", "k", 1)
+    assert await redis.execute("GET", "k") == b"v"
+    await client.aclose()
+
+
+async def test_a_cancelled_pipeline_gives_its_connection_back(server: RedisServer) -> None:
+    client = Redis.from_url(server.url, max_connections=1)
+    redis = wrap(client, deadline=5)
+    await redis.execute("SET", "k", "v")
+    server.pause()
+    try:
+        with pytest.raises(StoreTimeout):
+            await redis.execute("GET", "other", deadline=0.05)
+    finally:
+        server.resume()
+    await redis.aclose()
+    assert await client.get("k") == b"v"  # not "Too many connections", nor another's reply
+    await client.aclose()
+
+
+async def test_a_long_deadline_on_a_dead_link_does_not_hold_up_the_others(
+    server: RedisServer,
+) -> None:
+    hangs: list[asyncio.StreamWriter] = []
+
+    async def link(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """The first connection goes dead when it is told to; the others stay well."""
+        first, upstream = not hangs, await asyncio.open_connection("127.0.0.1", server.port)
+        hangs.append(writer)
+
+        async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+            while data := await source.read(65536):
+                if not (first and dead.is_set()):
+                    target.write(data)
+            target.close()
+
+        await asyncio.gather(pump(reader, upstream[1]), pump(upstream[0], writer))
+
+    dead = asyncio.Event()
+    proxy = await asyncio.start_server(link, "127.0.0.1", 0)
+    client = Redis(host="127.0.0.1", port=proxy.sockets[0].getsockname()[1])
+    redis = wrap(client, deadline=0.2)
+    await redis.execute("SET", "k", "v")
+    dead.set()
+    patient = asyncio.ensure_future(redis.execute("GET", "k", deadline=60))
+    await asyncio.sleep(0)
+    assert await eventually(lambda: redis.execute("GET", "k"), within=5) == b"v"
+    assert not patient.done()
+    patient.cancel()
+    hangs[0].close()
+    await redis.aclose()
+    await client.aclose()
+    proxy.close()
+    await proxy.wait_closed()
 
 
 # ---------------------------------------------------------------- cluster

@@ -474,7 +474,7 @@ async def test_a_changed_password_is_told_and_tried_again(server: RedisServer) -
         with_password = server.url.replace("redis://", "redis://:new@")
         async with connect(with_password) as admin:
             await admin.execute("CLIENT", "KILL", "ID", mine)
-            link = client._link
+            link = client._channel.link if client._channel else None
             assert link is not None
             await until(lambda: bool(link.away))
             with pytest.raises(StoreUnavailable, match="NOAUTH"):

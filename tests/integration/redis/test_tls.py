@@ -113,3 +113,36 @@ async def test_a_certificate_that_is_being_replaced_is_waited_for(
             while not client.stats().connected:  # noqa: ASYNC110 - what is waited for is elsewhere
                 await asyncio.sleep(0.01)
         assert await client.execute("PING") == b"PONG"
+
+
+async def test_files_named_by_options(tls_port: int, certificate: Path) -> None:
+    url = f"rediss://localhost:{tls_port}/0"
+    async with connect(url, deadline=5.0, tls_ca_file=str(certificate)) as client:
+        assert await client.execute("PING") == b"PONG"
+
+
+async def test_a_client_certificate(certificate: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, certificate.with_name("key.pem"))
+    context.load_verify_locations(certificate)
+    context.verify_mode = ssl.CERT_REQUIRED
+    presented: list[object] = []
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        presented.append(writer.get_extra_info("peercert"))
+        while data := await reader.read(4096):
+            writer.write(b"+OK\r\n" * data.count(b"*"))
+        writer.close()
+
+    listening = await asyncio.start_server(greet, "127.0.0.1", 0, ssl=context)
+    url = f"rediss://localhost:{listening.sockets[0].getsockname()[1]}/0"
+    files = {
+        "tls_ca_file": str(certificate),
+        "tls_cert_file": str(certificate),
+        "tls_key_file": str(certificate.with_name("key.pem")),
+    }
+    async with connect(url, deadline=5.0, **files) as client:
+        assert await client.execute("PING") == b"OK"
+    assert presented[0]
+    listening.close()
+    await listening.wait_closed()

@@ -1,5 +1,7 @@
 """Opened in order, closed in reverse, also when one fails."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any
 
@@ -51,3 +53,31 @@ def test_what_does_not_open_is_named() -> None:
     wrong: Any = "redis://localhost"
     with pytest.raises(ConfigurationError, match="redis://localhost"):
         symphonia_perf.lifespan(wrong)
+
+
+async def test_a_function_makes_a_resource_for_each_start() -> None:
+    log: list[str] = []
+
+    @asynccontextmanager
+    async def prepared() -> AsyncGenerator[None, None]:
+        log.append("prepared")
+        yield
+        log.append("undone")
+
+    running = symphonia_perf.lifespan(Resource("a", log), prepared)
+    for _ in range(2):
+        async with running(None):
+            assert log == ["open a", "prepared"]
+        assert log == ["open a", "prepared", "undone", "close a"]
+        log.clear()
+    with pytest.raises(ConfigurationError, match="without calling it"):
+        symphonia_perf.lifespan(prepared())
+
+
+async def test_a_function_that_makes_something_else_closes_those_before_it() -> None:
+    log: list[str] = []
+    wrong: Any = lambda: "nothing that opens"  # noqa: E731 - as a user would write it
+    running = symphonia_perf.lifespan(Resource("a", log), wrong)
+    with pytest.raises(ConfigurationError, match="nothing that opens"):
+        await running(None).__aenter__()
+    assert log == ["open a", "close a"]

@@ -3,9 +3,11 @@ import contextvars
 import gc
 import traceback
 import weakref
+from collections.abc import Awaitable, Callable
 
 import pytest
 
+from symphonia_perf._core import singleflight
 from symphonia_perf._core.singleflight import Flight, SingleFlight
 from symphonia_perf.errors import SymphoniaError
 
@@ -217,6 +219,68 @@ async def test_runs_that_wait_for_one_another_fail_at_once() -> None:
     assert len(flights) == 0
 
 
+async def test_runs_that_wait_for_one_another_through_tasks_fail_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(singleflight, "PATIENCE", 0.05)
+    flights, both = SingleFlight[int](), asyncio.Barrier(2)
+
+    def load(other: str) -> Callable[[Flight], Awaitable[int]]:
+        async def gathers(_: Flight) -> int:
+            await both.wait()
+            (result,) = await asyncio.gather(flights.run(other, load("none")))
+            return result
+
+        return gathers
+
+    async with asyncio.timeout(5):
+        found = await asyncio.gather(
+            flights.run("a", load("b")), flights.run("b", load("a")), return_exceptions=True
+        )
+    one, other = found  # whoever closed the circle fails, and so the other
+    assert isinstance(one, SymphoniaError)
+    assert other is one
+    assert len(flights) == 0
+
+
+async def test_a_loads_own_timeout_is_not_taken_for_a_circle() -> None:
+    flights, ask = SingleFlight[int](), asyncio.Event()
+    left: list[asyncio.Task[int]] = []
+
+    async def one(_: Flight) -> int:
+        await ask.wait()
+        left.append(asyncio.create_task(flights.run("other", other)))
+        await settle()
+        raise TimeoutError("its own")
+
+    async def other(_: Flight) -> int:
+        return await flights.run("one", one)
+
+    first = asyncio.create_task(flights.run("one", one))
+    await settle()
+    second = asyncio.create_task(flights.run("other", other))
+    await settle()
+    ask.set()
+    found = await asyncio.gather(first, second, return_exceptions=True)
+    assert [str(error) for error in (*found, left[0].exception())] == ["its own"] * 3
+
+
+async def test_a_run_in_the_background_makes_nobody_wait() -> None:
+    flights, load = SingleFlight[int](), Loader()
+    flights.launch("k", load, labels=["red"])
+    flights.launch("k", load)
+    await settle()
+    assert (load.runs, flights.awaited("k"), flights.under_way()) == (1, False, ["k"])
+    assert (flights.under_way({"green"}), flights.under_way({"red", "green"})) == ([], ["k"])
+    assert load.flights[0].background
+    caller = asyncio.create_task(flights.run("k", load))
+    load.go.set()
+    assert await caller == 1
+    flights.launch("k", fail)
+    await settle()
+    assert flights.under_way() == []
+
+
 async def test_a_task_that_a_run_does_not_wait_for_closes_no_circle() -> None:
     flights, ask, go = SingleFlight[int](), asyncio.Event(), asyncio.Event()
     left: list[asyncio.Task[int]] = []
@@ -299,38 +363,17 @@ async def test_a_run_has_the_first_callers_context() -> None:
     assert await flights.run("k", load) == "ann"
 
 
-async def test_a_look_knows_of_a_run_that_landed_meanwhile() -> None:
-    flights, answer = SingleFlight[int](), asyncio.Event()
-
-    async def read(key: str) -> str:
-        await answer.wait()
-        return f"nothing under {key}"
+async def test_a_watch_knows_of_a_run_that_landed_meanwhile() -> None:
+    flights = SingleFlight[int]()
 
     async def quick(_: Flight) -> int:
         return 1
 
-    before = [asyncio.create_task(flights.look("k", read)) for _ in range(2)]
-    await settle()
+    before = [flights.watch("k") for _ in range(2)]
     await flights.run("other", quick)
     await flights.run("k", quick)
-    after = asyncio.create_task(flights.look("k", read))
     await settle()
-    answer.set()
-    assert await asyncio.gather(*before) == [("nothing under k", True)] * 2
-    assert await after == ("nothing under k", False)
-    assert not flights._looks
-
-
-async def test_a_look_that_fails_or_is_cancelled_leaves_nothing() -> None:
-    flights = SingleFlight[int]()
-
-    async def broken(key: str) -> str:
-        raise OSError(key)
-
-    with pytest.raises(OSError, match="k"):
-        await flights.look("k", broken)
-    hangs = asyncio.create_task(flights.look("k", lambda _: asyncio.Event().wait()))
-    await settle()
-    hangs.cancel()
-    await settle()
-    assert not flights._looks
+    after = flights.watch("k")
+    assert [flights.unwatch("k", watch) for watch in before] == [True, True]
+    assert flights.unwatch("k", after) is False
+    assert not flights._watches

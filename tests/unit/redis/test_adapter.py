@@ -4,15 +4,18 @@ import asyncio
 import subprocess
 import sys
 from datetime import timedelta
+from functools import partialmethod, wraps
 from typing import Any
 
 import fakeredis
 import pytest
 import redis
 from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.client import Pipeline
 
 from symphonia_perf.errors import ConfigurationError, StoreUnavailable, WrongLoop
 from symphonia_perf.redis import wrap
+from symphonia_perf.redis._pooled import suits
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,12 @@ def test_another_kind_of_client_is_refused(make: Any) -> None:
     with pytest.raises(
         ConfigurationError, match=r"wrap\(\) got a .*; expected redis.asyncio.Redis"
     ):
+        wrap(make())
+
+
+@pytest.mark.parametrize("make", [redis.Redis, fakeredis.FakeRedis])
+def test_a_blocking_client_is_told_its_async_sibling(make: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"import .*Redis from redis\.asyncio"):
         wrap(make())
 
 
@@ -135,6 +144,30 @@ async def test_a_full_queue_is_a_store_that_is_unavailable() -> None:
         adapter.execute("PING"), adapter.execute_many([("PING",)] * 2, return_errors=True)
     )
     assert [type(reply) for reply in replies[1]] == [StoreUnavailable] * 2
+
+
+def test_who_wants_to_see_the_commands_gets_redis_py_s_own_pipeline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Own(Redis):
+        pass
+
+    assert suits(Redis())
+    assert not suits(Own())
+    assert not suits(fakeredis.FakeAsyncRedis())
+    assert not suits(RedisCluster(host="localhost"))
+    original = Pipeline.execute
+
+    @wraps(original)
+    async def traced(self: Any, **options: Any) -> Any:
+        return await original(self, **options)
+
+    async def bare(self: Any, **options: Any) -> Any:
+        return await original(self, **options)
+
+    for patched in (traced, bare, partialmethod(original)):
+        monkeypatch.setattr(Pipeline, "execute", patched)
+        assert not suits(Redis())
 
 
 ABANDONED = """

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from symphonia_perf.errors import StoreTimeout, StoreUnavailable
+from symphonia_perf.redis._line import Line
+from symphonia_perf.redis._slots import Late
 from symphonia_perf.redis.connection import Connection, Many, ServerRefusal, pack_words
 
 
@@ -225,9 +227,9 @@ async def test_a_loss_tells_each_whether_it_was_sent() -> None:
 
 async def test_a_late_reply_is_given_to_nobody() -> None:
     rig = Rig(deadline=0.02)
-    late = rig.ask()
-    with pytest.raises(StoreTimeout, match=r"may have been executed \(deadline 0.02 s\)"):
-        await late
+    late = await rig.ask()
+    assert isinstance(late, Late)
+    assert late.reason == "no reply; it may have been executed (deadline 0.02 s)"
     prompt = rig.ask()
     await turn()
     rig.connection.data_received(b":1\r\n:2\r\n")
@@ -248,8 +250,7 @@ async def test_deadlines_of_later_writes_are_kept_too() -> None:
     rig.connection.data_received(b":0\r\n")
     assert await futures[0] == 0
     for future, when in zip(futures[1:], started[1:], strict=True):
-        with pytest.raises(StoreTimeout):
-            await future
+        assert isinstance(await future, Late)
         assert 0.05 <= loop.time() - when < 1.0
 
 
@@ -257,11 +258,13 @@ async def test_who_brings_a_deadline_is_not_ended_by_the_connections() -> None:
     rig = Rig(deadline=0.01)
     future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
     rig.connection.submit(pack_words(("PING",)), Many(future, 1, own_deadline=True), 1)
-    other = rig.ask()
-    with pytest.raises(StoreTimeout):
-        await other
+    own: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+    rig.connection.submit(pack_words(("PING",)), Many(own, 1, own_deadline=False), 1)
+    with pytest.raises(StoreTimeout, match="no reply"):
+        await own
+    assert isinstance(await rig.ask(), Late)
     assert not future.done()
-    rig.connection.data_received(b"+PONG\r\n:1\r\n")
+    rig.connection.data_received(b"+PONG\r\n:1\r\n:2\r\n")
     assert await future == [b"PONG"]
 
 
@@ -293,3 +296,61 @@ async def test_room_is_counted_in_commands_and_bytes() -> None:
     small.connection.data_received(b"+OK\r\n")
     assert small.connection.has_room()
     assert small.connection.bytes_in_flight == 0
+
+
+async def test_a_large_write_goes_by_the_piece_and_what_is_behind_it_waits() -> None:
+    rig = Rig()
+    large, small = "x" * 3_000_000, pack_words(("GET", "k"))
+    rig.connection.pause_writing()
+    first = rig.ask("SET", "k", large)
+    await turn()
+    second = rig.ask("GET", "k")
+    await turn()
+    assert rig.wire.written == []  # not even the small one: it is behind the large one
+    rig.connection.resume_writing()
+    await turn()
+    assert max(map(len, rig.wire.written)) <= 256 * 1024
+    assert b"".join(rig.wire.written) == pack_words(("SET", "k", large)) + small
+    rig.connection.data_received(b"+OK\r\n$1\r\nx\r\n")
+    assert (await first, await second) == (b"OK", b"x")
+    third = rig.ask("GET", "k")
+    await turn()
+    assert rig.wire.written[-1] == small  # at once again
+    rig.connection.data_received(b":3\r\n")
+    assert await third == 3
+    rig.connection.pause_writing()
+    lost = rig.ask("SET", "k", large)
+    await turn()
+    rig.lose()
+    rig.connection.resume_writing()
+    await turn()
+    with pytest.raises(StoreUnavailable, match="may have been executed"):
+        await lost
+    assert rig.wire.written[-1] == small
+
+
+async def test_what_is_submitted_to_a_connection_that_ends_is_not_sent() -> None:
+    rig = Rig()
+    rig.connection._eager = False
+    future = rig.ask()
+    rig.connection.abort("as a test")
+    await turn()
+    rig.lose()
+    with pytest.raises(StoreUnavailable, match="as a test; it was not sent"):
+        await future
+    assert rig.wire.written == []
+
+
+async def test_whoever_leaves_the_line_too_late_is_not_sent() -> None:
+    rig = Rig()
+    line = Line(asyncio.get_running_loop(), deadline=1e-9)
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    line.join(pack_words(("INCR", "n")), future, 1)
+    line.let_in(rig.connection)
+    late = await future
+    assert isinstance(late, Late)
+    assert late.reason == "it was not sent (deadline 1e-09 s)"
+    await turn()
+    assert rig.wire.written == []
+    assert (len(line), line.size) == (0, 0)
+    line.close()

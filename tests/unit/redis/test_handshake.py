@@ -4,11 +4,11 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-from symphonia_perf.errors import CommandError, StoreUnavailable
+from symphonia_perf.errors import CommandError, StoreTimeout, StoreUnavailable
 from symphonia_perf.redis import RedisOptions
 from symphonia_perf.redis._handshake import greeting, plain_greeting, refusal, wants_plain
-from symphonia_perf.redis._replies import needs_reconnect, refused, told
-from symphonia_perf.redis.connection import ServerRefusal
+from symphonia_perf.redis._replies import explained, needs_reconnect, raise_first, refused, told
+from symphonia_perf.redis.connection import Broken, ServerRefusal
 
 
 def words(said: list[tuple[str, tuple[str, ...]]]) -> list[tuple[str, ...]]:
@@ -29,6 +29,28 @@ def test_hello_carries_who_and_what_name() -> None:
     assert words(greeting(RedisOptions())) == [("HELLO", "3")]
     assert words(plain_greeting(RedisOptions(url="redis://:p@h"))) == [("AUTH", "p")]
     assert words(plain_greeting(RedisOptions())) == []
+
+
+def test_what_else_is_said_comes_last_and_must_succeed() -> None:
+    extra = [("CLIENT", "TRACKING", "ON")]
+    for said in (greeting(RedisOptions(), extra), plain_greeting(RedisOptions(), extra)):
+        assert said[-1] == ("CLIENT TRACKING", extra[0])
+        replies = [*([b"OK"] * (len(said) - 1)), ServerRefusal("NOPERM no")]
+        error = refusal(said, replies)
+        assert error is not None
+        assert (error.operation, error.code) == ("CLIENT TRACKING", "NOPERM")
+
+
+def test_an_error_that_names_the_command_is_not_chained_to_the_one_that_does_not() -> None:
+    late = explained(StoreTimeout("no reply"), "GET")
+    assert (type(late), str(late), late.operation) == (StoreTimeout, "GET: no reply", "GET")
+    broken = explained(Broken("gone"), "GET")
+    assert (type(broken), broken.__cause__) == (StoreUnavailable, None)
+    cause = ServerRefusal("OOM full")
+    assert explained(cause, "SET").__cause__ is cause
+    with pytest.raises(StoreUnavailable) as first:
+        raise_first([b"x", broken, late])
+    assert first.value is broken
 
 
 def test_resp2_is_tried_where_hello_is_not_known_and_nowhere_else() -> None:

@@ -43,7 +43,7 @@ async def server() -> Server:
 
 @pytest.fixture
 async def lane(server: Server) -> Lane:
-    return Lane(asyncio.get_running_loop(), server.send, 10_000)
+    return Lane(asyncio.get_running_loop(), server.send, max_waiting=10_000, patience=60)
 
 
 def get(key: str) -> Packed:
@@ -138,8 +138,7 @@ async def test_a_cancelled_pipeline_is_an_answer_too(lane: Lane, server: Server)
     server.open.clear()
     future = lane.submit([get("a")], 1)
     await asyncio.sleep(0)
-    assert lane._task is not None
-    lane._task.cancel()
+    lane._batches[0].task.cancel()
     (error,) = await future
     assert isinstance(error, ConnectionError)
 
@@ -148,8 +147,7 @@ async def test_a_pipeline_cancelled_before_its_first_step_starts_again(
     lane: Lane, server: Server
 ) -> None:
     future = lane.submit([get("a")], 1)
-    assert lane._task is not None
-    lane._task.cancel()
+    lane._batches[0].task.cancel()
     assert await future == [b"a"]
     assert server.pipelines == [[get("a")]]
 
@@ -159,8 +157,7 @@ async def test_a_timer_that_is_due_spares_a_pipeline_that_has_not_begun(
 ) -> None:
     future = lane.submit([get("a")], 1)
     lane._expire()
-    assert lane._task is not None
-    assert lane._task.cancelling() == 0
+    assert lane._batches[0].task.cancelling() == 0
     assert await future == [b"a"]
     assert server.pipelines == [[get("a")]]
 
@@ -202,7 +199,7 @@ async def test_a_drained_lane_leaves_nothing_behind(lane: Lane) -> None:
     await lane.submit([get("a")], 5)
     await lane.drain()
     assert lane._timer is None
-    assert lane._task is None
+    assert not lane._batches
     assert [task.get_name() for task in asyncio.all_tasks()].count("redis pipeline") == 0
 
 
@@ -216,7 +213,50 @@ async def test_a_pipeline_runs_in_a_context_of_its_own(server: Server) -> None:
         seen.append(request.get())
         return await server.send(commands)
 
-    lane = Lane(asyncio.get_running_loop(), send, 10_000)
+    lane = Lane(asyncio.get_running_loop(), send, max_waiting=10_000, patience=60)
     request.set("one caller's")
     await lane.submit([get("a")], 1)
     assert seen == ["none"]
+
+
+async def test_a_pipeline_that_hangs_does_not_hold_up_the_next(server: Server) -> None:
+    lane = Lane(asyncio.get_running_loop(), server.send, max_waiting=10_000, patience=0.02)
+    server.open.clear()
+    patient = lane.submit([get("a")], 60)
+    await asyncio.sleep(0)
+    behind = lane.submit([get("b")], 60)  # nobody speaks after this one: a timer lets it go
+    while len(server.pipelines) < 2:  # noqa: ASYNC110 - bounded by the test's own timeout
+        await asyncio.sleep(0.001)
+    assert server.pipelines == [[get("a")], [get("b")]]
+    assert server.cancelled == 0
+    server.open.set()
+    assert [await patient, await behind] == [[b"a"], [b"b"]]
+    await lane.drain()
+    assert not lane._batches
+
+
+async def test_whoever_speaks_after_the_patience_leaves_at_once(server: Server) -> None:
+    lane = Lane(asyncio.get_running_loop(), server.send, max_waiting=10_000, patience=0.01)
+    server.open.clear()
+    patient = lane.submit([get("a")], 60)
+    await asyncio.sleep(0.05)
+    late = lane.submit([get("b")], 60)
+    await asyncio.sleep(0)
+    assert server.pipelines == [[get("a")], [get("b")]]
+    server.open.set()
+    assert [await patient, await late] == [[b"a"], [b"b"]]
+
+
+async def test_no_more_than_four_pipelines_hang(server: Server) -> None:
+    lane = Lane(asyncio.get_running_loop(), server.send, max_waiting=10_000, patience=1e-6)
+    server.open.clear()
+    futures = []
+    for number in range(6):
+        futures.append(lane.submit([get(str(number))], 60))
+        await asyncio.sleep(0.01)
+    (error,) = await lane.submit([get("unsent")], 0.01)
+    assert str(error) == "GET: it was not sent (deadline 0.01 s)"
+    assert len(server.pipelines) == 4
+    server.open.set()
+    assert [await future for future in futures] == [[str(n).encode()] for n in range(6)]
+    assert server.pipelines[4] == [get("4"), get("5")]

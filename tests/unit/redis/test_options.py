@@ -83,3 +83,69 @@ def test_durations_may_be_timedeltas() -> None:
 def test_what_cannot_work_is_named(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         RedisOptions(**changed)
+
+
+def test_the_environment_is_read_and_an_argument_beats_it() -> None:
+    environ = {
+        "REDIS_URL": "valkeys://:secret@cache:6380/1",
+        "REDIS_DEADLINE": "100ms",
+        "REDIS_MAX_IN_FLIGHT": "20",
+        "REDIS_RETRY_READS": "yes",
+        "REDIS_TLS_CA_FILE": "/etc/ca.pem",
+        "REDIS_CLIENT_NAME": "",
+        "REDIS_PORT": "tcp://10.0.0.1:6379",  # what Kubernetes sets for a service called redis
+    }
+    options = RedisOptions.from_env(environ=environ, max_in_flight=30)
+    assert (options.address, options.deadline, options.retry_reads) == ("cache:6380", 0.1, True)
+    assert (options.max_in_flight, options.client_name) == (30, None)
+    assert options.tls_ca_file == "/etc/ca.pem"
+    assert "secret" not in repr(options)
+    assert RedisOptions.from_env("CACHE_", {"CACHE_URL": "redis://c"}).host == "c"
+
+
+def test_the_environment_is_the_process_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDERS_REDIS_URL", "redis://orders")
+    assert RedisOptions.from_env("ORDERS_REDIS_").host == "orders"
+
+
+@pytest.mark.parametrize(
+    ("environ", "settings", "said"),
+    [
+        ({"REDIS_URI": "redis://h"}, {}, "REDIS_URI: .*REDIS_URL"),
+        ({"REDIS_URL": "http://h"}, {}, "REDIS_URL: url with the scheme 'http'"),
+        ({"REDIS_DEADLINE": "0"}, {}, "REDIS_DEADLINE: deadline=0"),
+        ({"REDIS_DEADLINE": "soon"}, {}, "REDIS_DEADLINE='soon'"),
+        ({"REDIS_DEADLINE": "1"}, {"deadline": 0}, "^deadline=0"),
+        ({}, {"dead_line": 1}, "from_env.*dead_line"),
+    ],
+)
+def test_a_bad_variable_is_named(
+    environ: dict[str, str], settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        RedisOptions.from_env(environ=environ, **settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tls_ca_file": "/ca.pem"}, "tls_ca_file without TLS: .*rediss://"),
+        ({"url": "rediss://h", "tls_ca_file": 7}, "tls_ca_file=7: expected the path"),
+        ({"url": "rediss://h", "tls_cert_file": ""}, "tls_cert_file=''"),
+        ({"url": "rediss://h", "tls_key_file": "/k"}, "tls_key_file without tls_cert_file"),
+        ({"retry_reads": 1}, "retry_reads=1: expected True or False"),
+        ({"max_waiting_bytes": 0}, "max_waiting_bytes=0"),
+    ],
+)
+def test_options_that_cannot_work_are_named(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        RedisOptions(**options)
+
+
+def test_tls_files_that_are_missing_are_told_when_they_are_read(tmp_path: Path) -> None:
+    absent = str(tmp_path / "absent.pem")
+    with pytest.raises(ConfigurationError, match=r"TLS settings: .*No such file"):
+        RedisOptions(url="rediss://h", tls_ca_file=absent).tls()
+    beside = RedisOptions(url=f"rediss://h?ssl_certfile={absent}", tls_key_file=absent)
+    with pytest.raises(ConfigurationError, match="TLS settings"):
+        beside.tls()

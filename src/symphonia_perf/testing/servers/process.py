@@ -8,7 +8,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -214,12 +214,18 @@ class Server(ABC):
                 self._forget(process)
 
     def pause(self) -> None:
-        """Freeze it (SIGSTOP): connections stay open and nothing answers.
+        """Freeze it (SIGSTOP): connections stay open and nothing answers any more.
 
         Raises:
             NotOpen: it does not run.
         """
         self._signal(signal.SIGSTOP)
+        # The signal is on its way when kill() returns: a thread may still answer one request.
+        wait_for(
+            lambda: _stopped(self.pid),
+            timeout=STOP_PATIENCE,
+            otherwise=lambda: f"{self.name} (pid {self.pid}) was told to stop and goes on",
+        )
 
     def resume(self) -> None:
         """Let it go on after `pause()`.
@@ -283,3 +289,16 @@ def serving(*servers: Server) -> Iterator[None]:
     finally:
         for server in servers:
             server.close()
+
+
+def _stopped(pid: int) -> bool:
+    """Whether no thread runs; where that cannot be read (not Linux), it is believed."""
+    tasks = Path(f"/proc/{pid}/task")
+    if not tasks.is_dir():
+        return True
+    for task in tasks.iterdir():
+        # The state follows the name, which is in parentheses and may hold anything.
+        with suppress(FileNotFoundError):  # this thread has ended
+            if (task / "stat").read_text().rpartition(")")[2].split()[0] not in "TtZX":
+                return False
+    return True

@@ -1,0 +1,200 @@
+"""Work that runs in one process of many."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from types import TracebackType
+from typing import Literal, Self
+
+from symphonia_perf._core.binding import Binding
+from symphonia_perf._core.durations import seconds
+from symphonia_perf._core.events import LeaseEvent, emit
+from symphonia_perf.errors import ConfigurationError, LeaseLost, NotOpen, WrongLoop
+from symphonia_perf.redis._lease_record import chance, local_time
+from symphonia_perf.redis._lease_rules import failures_in_a_row, poll_pause, restart_pause
+from symphonia_perf.redis.lease import Lease
+from symphonia_perf.typing import Seconds
+
+__all__ = ["Elected"]
+
+
+class Elected:
+    """Runs `work` in exactly one of all processes that say the same.
+
+    The others wait. When the process dies, another takes over within the lease's length; when it
+    ends in an orderly way, at once. When the lease is lost, `work` is cancelled and has the last
+    tenth of the length to end before anybody else may start: what it does in `finally` should be
+    quick. Work that returns has ended for this process, and the next one begins it.
+
+    Work that swallows that cancellation goes on beside another's: an `overrun` event tells of it,
+    and it is cancelled again, when the lease has ended and after each further length. Where it
+    swallows the one on leaving, the lease stays here and `async with` waits for it.
+
+    `async with` runs it in the background, so it can stand in `symphonia_perf.lifespan()`;
+    `run()` runs it here.
+
+    Args:
+        lease: what decides, with `timeout=None` and `on_lost="cancel"`; leave it to this.
+        work: called with the lease as often as this process is elected.
+        on_error: what follows an exception of `work`: `restart` gives the lease back and stands
+            for election again after a pause; `raise` ends, with that error.
+        restart_after: seconds of the first pause, default 1; it doubles up to a minute, and begins
+            anew after work that went on for longer than that.
+
+    Raises:
+        ConfigurationError: names the option, its value and what is allowed.
+
+    ```python
+    import asyncio
+
+    from fakeredis import FakeAsyncRedis
+
+    from symphonia_perf.redis import Elected, Lease, wrap
+
+    redis = wrap(FakeAsyncRedis())
+    working = asyncio.Event()
+
+    async def watch(lease: Lease) -> None:
+        working.set()
+        await asyncio.sleep(3600)
+
+    async with Elected(Lease(redis, "watch-orders"), watch) as elected:
+        await working.wait()
+        assert elected.working
+    ```
+    """
+
+    def __init__(
+        self,
+        lease: Lease,
+        work: Callable[[Lease], Awaitable[None]],
+        *,
+        on_error: Literal["restart", "raise"] = "restart",
+        restart_after: Seconds = 1.0,
+    ) -> None:
+        if not isinstance(lease, Lease):
+            raise ConfigurationError(
+                f"lease={lease!r:.100}: expected a Lease, as in Elected(Lease(redis, 'name'), work)"
+            )
+        if lease.on_lost != "cancel" or lease.timeout is not None:
+            raise ConfigurationError(
+                f"lease with on_lost={lease.on_lost!r} and timeout={lease.timeout!r}: expected "
+                "'cancel', so that work ends before it begins elsewhere, and None"
+            )
+        if not callable(work):
+            raise ConfigurationError(f"work={work!r:.100}: expected an async function of a Lease")
+        if on_error not in ("restart", "raise"):
+            raise ConfigurationError(f"on_error={on_error!r}: expected 'restart' or 'raise'")
+        self._lease = lease
+        self._work = work
+        self._on_error = on_error
+        self._restart_after = seconds(restart_after, option="restart_after")
+        self._binding = Binding(f"the work under lease {lease.name!r}")
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def working(self) -> bool:
+        """Whether this process is the one, and may still act."""
+        return self._lease.held
+
+    async def run(self) -> None:
+        """Wait, work, hand over, and again; return when `work` has returned.
+
+        Raises:
+            Exception: what `work` raised, with `on_error="raise"` or when it was cancelled.
+            SymphoniaError: it runs already.
+            ConfigurationError: `work` is not async, or is not set up rightly.
+            NotOpen, WrongLoop: the client is not open, or belongs to another event loop.
+        """
+        self._binding.open()
+        try:
+            await self._terms()
+        finally:
+            self._binding.close()
+
+    async def __aenter__(self) -> Self:
+        """Stand for election in the background.
+
+        Raises:
+            SymphoniaError: it runs already.
+        """
+        self._binding.open()
+        name = f"work under lease {self._lease.name!r}"
+        self._task = asyncio.get_running_loop().create_task(self._terms(), name=name)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Cancel `work`, and return when it has ended and another may begin.
+
+        Raises:
+            Exception: what `work` raised, with `on_error="raise"` or when it was cancelled.
+            NotOpen, WrongLoop: entered in another process, or on another event loop.
+        """
+        self._binding.check()
+        task, self._task = self._task, None
+        assert task is not None  # noqa: S101 - entered
+        try:
+            task.cancel()
+            await asyncio.wait({task})
+        finally:
+            self._binding.close()
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None and error is None:
+            raise failure
+
+    async def _terms(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine's
+        before = task.cancelling()
+        failures = 0
+        while True:
+            began = local_time()
+            try:
+                async with self._lease as lease:
+                    began = local_time()
+                    await self._begun(lease)
+            except (Exception, asyncio.CancelledError) as error:
+                # Work may raise a CancelledError that is not ours, from a task of its own; and
+                # where it is cancelled, it may end with any error. Only the count tells.
+                ends = task.cancelling() > before
+                if ends and isinstance(error, asyncio.CancelledError):
+                    raise
+                if isinstance(error, LeaseLost) and not ends:
+                    pause = poll_pause(None, chance())
+                else:
+                    failures = failures_in_a_row(failures, local_time() - began)
+                    pause = self._failed(error, failures, ends=ends)
+            else:
+                return
+            await asyncio.sleep(pause)
+
+    def _begun(self, lease: Lease) -> Awaitable[None]:
+        doing: object = self._work(lease)
+        if not isawaitable(doing):
+            raise ConfigurationError(
+                f"work={self._work!r:.100} returned {doing!r:.100}: expected an async function of "
+                "a Lease; a plain one would block the event loop, and with it the renewal"
+            )
+        return doing
+
+    def _failed(self, error: BaseException, failures: int, *, ends: bool) -> float:
+        """Seconds until it starts again; raises the error where it does not."""
+        fault = isinstance(error, NotOpen | WrongLoop | ConfigurationError)  # it would come again
+        again = self._on_error == "restart" and not fault and not ends
+        pause = restart_pause(failures, self._restart_after, chance()) if again else 0.0
+        event = LeaseEvent(
+            source="redis",
+            kind="failed",
+            name=self._lease.name,
+            reason=repr(error),
+            duration=pause,
+        )
+        emit(self._lease.observer, event)
+        if not again:
+            raise error
+        return pause
