@@ -36,7 +36,7 @@ BUDGET = {
     "from symphonia_perf.mongo import PoolOptions": (set(), 110),
     "from symphonia_perf.mongo import Query": (set(), 90),
     "from symphonia_perf.mongo import Index, IndexRegistry": (set(), 120),
-    "from symphonia_perf.cache import Cache, MemoryCacheStore": (set(), 150),
+    "from symphonia_perf.cache import Cache, MemoryCacheStore": (set(), 160),
     "from symphonia_perf.redis import Commands": (set(), 90),
     "from symphonia_perf.loadtest import Plan": (set(), 160),
     "import symphonia_perf.testing": (set(), 45),

@@ -2,16 +2,25 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from symphonia_perf._core.breaker import BreakerOptions as BreakerOptions
+    from symphonia_perf.cache._journal import CacheStats as CacheStats
     from symphonia_perf.cache.decorator import Cached as Cached
     from symphonia_perf.cache.entry import Entry as Entry
-    from symphonia_perf.cache.guarded import CacheStats as CacheStats
     from symphonia_perf.cache.keys import KeyScheme as KeyScheme
     from symphonia_perf.cache.keys import Template as Template
+    from symphonia_perf.cache.lifetime import TTL as TTL
+    from symphonia_perf.cache.lifetime import Lifetime as Lifetime
     from symphonia_perf.cache.manager import Cache as Cache
     from symphonia_perf.cache.memory import MemoryCacheStore as MemoryCacheStore
+    from symphonia_perf.cache.options import CallOptions as CallOptions
+    from symphonia_perf.cache.options import LoadOptions as LoadOptions
     from symphonia_perf.cache.redis import RedisCacheStore as RedisCacheStore
+    from symphonia_perf.cache.rules import InvalidationRules as InvalidationRules
+    from symphonia_perf.cache.rules import Rule as Rule
+    from symphonia_perf.cache.rules import on as on
     from symphonia_perf.cache.stores import CacheStore as CacheStore
     from symphonia_perf.cache.stores import Found as Found
+    from symphonia_perf.cache.stores import Lease as Lease
     from symphonia_perf.cache.stores import PeekableStore as PeekableStore
 else:
     from symphonia_perf._core.lazy import lazy_exports
@@ -19,27 +28,40 @@ else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "_journal": ("CacheStats",),
             "decorator": ("Cached",),
             "entry": ("Entry",),
-            "guarded": ("CacheStats",),
+            "guarded": ("BreakerOptions",),
             "keys": ("KeyScheme", "Template"),
+            "lifetime": ("TTL", "Lifetime"),
             "manager": ("Cache",),
             "memory": ("MemoryCacheStore",),
+            "options": ("CallOptions", "LoadOptions"),
             "redis": ("RedisCacheStore",),
-            "stores": ("CacheStore", "Found", "PeekableStore"),
+            "rules": ("InvalidationRules", "Rule", "on"),
+            "stores": ("CacheStore", "Found", "Lease", "PeekableStore"),
         },
     )
 
 __all__ = [
+    "TTL",
+    "BreakerOptions",
     "Cache",
     "CacheStats",
     "CacheStore",
     "Cached",
+    "CallOptions",
     "Entry",
     "Found",
+    "InvalidationRules",
     "KeyScheme",
+    "Lease",
+    "Lifetime",
+    "LoadOptions",
     "MemoryCacheStore",
     "PeekableStore",
     "RedisCacheStore",
+    "Rule",
     "Template",
+    "on",
 ]

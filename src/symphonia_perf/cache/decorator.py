@@ -2,33 +2,23 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from functools import partial, update_wrapper
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from functools import partial, update_wrapper, wraps
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from symphonia_perf.cache._arguments import Arguments, name_of
-from symphonia_perf.cache.entry import Entry
-from symphonia_perf.cache.keys import Template
-from symphonia_perf.errors import ConfigurationError
+from symphonia_perf.cache._loading import Load, Loading
+from symphonia_perf.cache.keys import KeyScheme
+from symphonia_perf.cache.options import Recipe
+from symphonia_perf.errors import ConfigurationError, StoreError
 
-__all__ = ["Cached", "Decorator"]
+__all__ = ["Cached", "Decorator", "WriterDecorator", "writer"]
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
-
-
-class _Cache(Protocol):
-    """What a cached function needs of its cache."""
-
-    def peek(self, key: str) -> Entry | None: ...
-
-    async def get_or_load(self, key: str, load: Callable[[], Awaitable[R]], *, ttl: float) -> R: ...
-
-    async def refresh(self, key: str, load: Callable[[], Awaitable[R]], *, ttl: float) -> R: ...
-
-    async def delete(self, key: str) -> bool: ...
 
 
 class Cached(Generic[P, R]):
@@ -56,29 +46,33 @@ class Cached(Generic[P, R]):
     def __init__(
         self,
         function: Callable[P, Coroutine[Any, Any, R]] | Callable[P, R],
-        cache: _Cache,
+        loading: Loading,
         *,
-        template: Template,
-        ignore: Iterable[str],
-        ttl: float,
+        arguments: Callable[[Callable[..., Any]], Arguments],
+        scheme: KeyScheme,
+        recipe: Recipe,
     ) -> None:
         update_wrapper(self, function)
-        self._function: Callable[..., Coroutine[Any, Any, R]] = _asynchronous(function)
-        self._arguments = Arguments(template, function, ignore)
-        self._cache = cache
-        self._ttl = ttl
+        self._function: Callable[..., Coroutine[Any, Any, R]] = asynchronous(function)
+        self._arguments = arguments(function)
+        self._key = self._arguments.key
+        self._loading = loading
+        self._start = scheme.start
+        self._tag_start = scheme.tags
+        self._tagged = self._arguments.has_tags
+        self._recipe = recipe
         self._bound: tuple[Any, ...] = ()
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The cached result, or the function's own, which is then cached."""
-        given = self._bound + args
-        key = self._arguments.key(given, kwargs)
-        entry = self._cache.peek(key)
+        given = self._bound + args if self._bound else args
+        key = self._start + self._key(given, kwargs)
+        entry = self._loading.peek(key)
         if entry is not None:
             value: R = entry.value
             return value
-        load = partial(self._function, *given, **kwargs)
-        return await self._cache.get_or_load(key, load, ttl=self._ttl)
+        value = await self._loading.result(self._call(key, given, kwargs))
+        return value  # noqa: RET504 - else it is Any
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """The key of this call, as `Cache.get` and `Cache.delete` take it.
@@ -94,14 +88,22 @@ class Cached(Generic[P, R]):
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function now and put its result in place of the entry; see `Cache.refresh`."""
+        self._loading.check()
         given = self._bound + args
-        load = partial(self._function, *given, **kwargs)
-        key = self._arguments.key(given, kwargs)
-        return await self._cache.refresh(key, load, ttl=self._ttl)
+        key = self._start + self._arguments.key(given, kwargs)
+        value: R = await self._loading.fresh(self._call(key, given, kwargs))
+        return value
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Remove the entry of this call; whether there was one. See `Cache.delete`."""
-        return await self._cache.delete(self._arguments.key(self._bound + args, kwargs))
+        key = self._start + self._arguments.key(self._bound + args, kwargs)
+        return await self._loading.delete([key]) == 1
+
+    def _call(self, key: str, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Load:
+        tags: Sequence[str] = ()
+        if self._tagged:
+            tags = [self._tag_start + tag for tag in self._arguments.tags(given, kwargs)]
+        return Load(key, partial(self._function, *given, **kwargs), self._recipe, tags)
 
     @overload
     def __get__(self, instance: None, owner: type[Any]) -> "Cached[P, R]": ...
@@ -131,7 +133,64 @@ class Decorator(Protocol):
     def __call__(self, function: Callable[P, R], /) -> Cached[P, R]: ...
 
 
-def _asynchronous(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+class WriterDecorator(Protocol):
+    """What `Cache.invalidates` returns: wraps an async function and keeps its form."""
+
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> Callable[P, Coroutine[Any, Any, R]]:
+        """The function, followed by the event."""
+        ...
+
+
+def writer(
+    function: Callable[..., Coroutine[Any, Any, Any]],
+    changed: Callable[[Mapping[str, Any]], Awaitable[None]],
+    fields: Mapping[str, str | Callable[[Any], object]],
+) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """The function, followed by the event it causes.
+
+    Args:
+        function: what writes.
+        changed: tells the cache, with the event's fields.
+        fields: each field's parameter, or what finds it in the result.
+
+    Raises:
+        ConfigurationError: not an async function, or one without such a parameter.
+    """
+    name = name_of(function)
+    if not inspect.iscoroutinefunction(function):
+        raise ConfigurationError(f"{name} is not an async function")
+    signature = inspect.signature(function)
+    for field, source in fields.items():
+        if isinstance(source, str) and source not in signature.parameters:
+            raise ConfigurationError(
+                f"{name} has no parameter {source!r} for {field!r}; it takes"
+                f" {list(signature.parameters)}: say {field}='parameter', or"
+                f" {field}=lambda result: ..."
+            )
+    of_result = {field: find for field, find in fields.items() if not isinstance(find, str)}
+
+    @wraps(function)
+    async def write(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        known = {f: bound.arguments[p] for f, p in fields.items() if isinstance(p, str)}
+        try:
+            result = await function(*args, **kwargs)
+        except BaseException:
+            # It may have been written all the same: a reply that was lost, a caller that left.
+            if not of_result:
+                with suppress(StoreError):
+                    await changed(known)
+            raise
+        await changed({**known, **{field: find(result) for field, find in of_result.items()}})
+        return result
+
+    return write
+
+
+def asynchronous(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
     """The function itself when it is async, else one that runs it in a thread.
 
     Raises:

@@ -1,42 +1,29 @@
 """A store behind a failure policy: each answer is counted, each failure is an event."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
-from symphonia_perf._core.events import BypassEvent, CacheEvent, LogObserver, Observer, emit
-from symphonia_perf.cache.entry import Entry
-from symphonia_perf.cache.stores import CacheStore
-from symphonia_perf.errors import StoreError
+from symphonia_perf._core.breaker import Breaker, BreakerOptions, BreakerState, Permit, answered
+from symphonia_perf._core.events import BreakerEvent
+from symphonia_perf.cache._journal import CacheStats, Journal
+from symphonia_perf.cache.entry import Entry, Generation, State
+from symphonia_perf.cache.stores import CacheStore, Found, Lease
+from symphonia_perf.errors import StoreError, StoreUnavailable
 
-__all__ = ["CacheStats", "GuardedStore"]
+__all__ = ["BreakerOptions", "CacheStats", "GuardedStore", "Look"]
 
-Kind = Literal["hit", "miss", "load", "error", "set", "delete", "corrupt"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheStats:
-    """What a cache did since it was made."""
-
-    hits: int = 0
-    misses: int = 0  # looks at the store that found nothing, corrupt entries included
-    loads: int = 0  # loaders that returned
-    errors: int = 0  # loaders that raised
-    sets: int = 0  # entries stored
-    deletes: int = 0  # keys deleted, whether they were there or not
-    corrupt: int = 0  # entries that could not be read
-    bypassed: int = 0  # operations in which the store failed
+T = TypeVar("T")
 
 
-_COUNTED = {
-    "miss": "misses",
-    "load": "loads",
-    "error": "errors",
-    "set": "sets",
-    "delete": "deletes",
-    "corrupt": "corrupt",
-}
+class Look(NamedTuple):
+    """What a look at the store found; a tuple, because there is one for every far hit."""
+
+    entry: Entry | None
+    state: State
+    generations: Mapping[str, Generation] | None  # of the tags; None: the store did not answer
+
+
+_NO_ANSWER = Look(None, "gone", None)
 
 
 def _nothing(_: str) -> None:
@@ -44,13 +31,14 @@ def _nothing(_: str) -> None:
 
 
 class GuardedStore:
-    """What the cache asks of its store, one key at a time.
+    """What the cache asks of its store.
 
     Args:
         store: the store itself.
         raises: whether a failure is raised; else the operation is answered without the store.
-        observer: told of every event; None tells only failures, to the log.
-        now: monotonic time, for durations.
+        breaker: when a store that does not answer is no longer asked; None: it always is.
+        journal: counts and tells.
+        now: monotonic time.
     """
 
     def __init__(
@@ -58,87 +46,207 @@ class GuardedStore:
         store: CacheStore,
         *,
         raises: bool,
-        observer: Observer | None,
+        breaker: BreakerOptions | None,
+        journal: Journal,
         now: Callable[[], float],
     ) -> None:
         self._store = store
-        self._peek: Callable[[str], Entry | None] = getattr(store, "peek", _nothing)
+        self.peek: Callable[[str], Entry | None] = getattr(store, "peek", _nothing)
         self._raises = raises
-        self._observer = observer
-        self._warn: Observer = observer or LogObserver()
+        self._options = breaker
+        self._journal = journal
         self._now = now
-        # Not in the Counter: a hit in memory is the one path where a dict access is felt.
-        self._hits = 0
-        self._counts: Counter[str] = Counter()
+        self.open()
+
+    def open(self) -> None:
+        """Forget what the breaker learnt: it may have been in another process, before a fork."""
+        self._breaker = None if self._options is None else Breaker(self._options)
+        self._opened_at = 0.0
+        self._why = ""
 
     @property
-    def stats(self) -> CacheStats:
-        """The counts so far."""
-        return CacheStats(hits=self._hits, **self._counts)
+    def breaker(self) -> BreakerState:
+        """What the breaker is now; closed, too, where there is none."""
+        return "closed" if self._breaker is None else self._breaker.state
 
-    def peek(self, key: str) -> Entry | None:
-        """The entry if the store has it at hand."""
-        entry = self._peek(key)
-        if entry is not None:
-            self._hits += 1
-            if self._observer is not None:
-                emit(self._observer, CacheEvent(source="cache", kind="hit", key=key))
-        return entry
-
-    async def read(self, key: str) -> tuple[Entry | None, bool]:
-        """The entry, and whether the store answered at all."""
+    async def look(self, key: str, tags: Sequence[str], *, ages: bool) -> Look:
+        """What is under the key, what it may be used for, and the tags' generations."""
         started = self._now()
         try:
-            found = await self._store.get_many((key,))
+            # As `_get` does, without its two coroutines: this is the path of a far hit.
+            permit = self._admit("get")
+            try:
+                found = await self._store.get_many((key,), tags, ages=ages)
+            except BaseException as error:
+                self._judge(permit, error)
+                raise
+            self._answered(permit)
+            entry = found.entries.get(key)
+            if entry is not None and entry.created is None and entry.needs_age:
+                # Written by code that keeps stale entries, read by code that does not.
+                found = await self._get((key,), tags, ages=True)
+                entry = found.entries.get(key)
         except StoreError as error:
             self._failed("get", error)
-            return None, False
-        entry = found.entries.get(key)
-        if entry is not None:
-            self._hits += 1
-            if self._observer is not None:
-                self._tell(self._observer, "hit", key, started)
-            return entry, True
-        if key in found.corrupt:
-            self.note("corrupt", key, started)
-        self.note("miss", key, started)
-        return None, True
+            return _NO_ANSWER
+        state: State = "gone" if entry is None else entry.state(self._now())
+        self._note(key, found, state, started)
+        return Look(entry, state, found.generations)
 
-    async def write(self, key: str, value: Any, ttl: float) -> None:
-        """Store a value."""
+    async def read_many(self, keys: Sequence[str]) -> Mapping[str, Entry]:
+        """The entries that may be served, stale ones included."""
         started = self._now()
         try:
-            await self._store.set_many({key: Entry(value=value, ttl=ttl)})
+            found = await self._get(keys)
+        except StoreError as error:
+            self._failed("get", error)
+            return {}
+        now, served = self._now(), {}
+        for key in keys:
+            entry = found.entries.get(key)
+            state: State = "gone" if entry is None else entry.state(now)
+            self._note(key, found, state, started)
+            if entry is not None and state in {"fresh", "stale"}:
+                served[key] = entry
+        return served
+
+    async def generations(self, tags: Sequence[str]) -> Mapping[str, Generation] | None:
+        """The tags' generations now; None: the store did not answer."""
+        if not tags:
+            return {}
+        try:
+            return (await self._get((), tags)).generations
+        except StoreError as error:
+            self._failed("get", error)
+            return None
+
+    async def write(self, entries: Mapping[str, Entry]) -> None:
+        """Store entries."""
+        started = self._now()
+        try:
+            await self._ask("set", lambda: self._store.set_many(entries))
         except StoreError as error:
             self._failed("set", error)
-        else:
-            self.note("set", key, started)
+            return
+        for key in entries:
+            self._journal.note("set", key, started)
 
     async def delete(self, keys: Sequence[str]) -> int:
         """Remove entries; how many there were."""
         started = self._now()
-        try:
-            count = await self._store.delete_many(keys)
-        except StoreError as error:
-            self._failed("delete", error)
+        count = await self._change("delete", lambda: self._store.delete_many(keys))
+        if count is None:
             return 0
         for key in keys:
-            self.note("delete", key, started)
+            self._journal.note("delete", key, started)
         return count
 
-    def note(self, kind: Kind, key: str, started: float) -> None:
-        """Count what was done since `started`, and tell it."""
-        self._counts[_COUNTED[kind]] += 1
-        if self._observer is not None:
-            self._tell(self._observer, kind, key, started)
+    async def delete_matching(self, pattern: str) -> int:
+        """Remove entries by pattern; how many there were."""
+        started = self._now()
+        count = await self._change("scan", lambda: self._store.delete_matching(pattern))
+        if count is None:
+            return 0
+        self._journal.note("invalidate", pattern, started)
+        return count
 
-    def _tell(self, observer: Observer, kind: Kind, key: str, started: float) -> None:
-        duration = self._now() - started
-        emit(observer, CacheEvent(source="cache", kind=kind, key=key, duration=duration))
+    async def bump_tags(self, tags: Sequence[str]) -> None:
+        """Give tags another generation."""
+        started = self._now()
+        try:
+            await self._ask("bump", lambda: self._store.bump_tags(tags))
+        except StoreError as error:
+            self._failed("bump", error)
+            return
+        for tag in tags:
+            self._journal.note("invalidate", tag, started)
+
+    def lease(self, key: str, length: float) -> Lease:
+        """A lease to load the key."""
+        return self._store.lease(key, length)
+
+    async def acquired(self, lease: Lease) -> bool | None:
+        """Whether the lease is ours now; None: the store did not answer."""
+        return await self._change("lease", lease.acquire)
+
+    async def _get(
+        self, keys: Sequence[str], tags: Sequence[str] = (), *, ages: bool = False
+    ) -> Found:
+        return await self._ask("get", lambda: self._store.get_many(keys, tags, ages=ages))
+
+    def _note(self, key: str, found: Found, state: State, started: float) -> None:
+        if state == "fresh":
+            self._journal.note("hit", key, started)
+        elif state == "stale":
+            self._journal.note("stale", key, started)
+        else:
+            if key in found.corrupt:
+                self._journal.note("corrupt", key, started)
+            self._journal.note("miss", key, started)
+
+    async def _change(self, operation: str, call: Callable[[], Awaitable[T]]) -> T | None:
+        """What the store answers; None where it fails and that is bypassed."""
+        try:
+            return await self._ask(operation, call)
+        except StoreError as error:
+            self._failed(operation, error)
+            return None
+
+    async def _ask(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+        """What the store answers, unless the breaker says that it need not be asked."""
+        permit = self._admit(operation)
+        try:
+            answer = await call()
+        except BaseException as error:
+            self._judge(permit, error)
+            raise
+        self._answered(permit)
+        return answer
+
+    def _admit(self, operation: str) -> Permit | None:
+        """The breaker's permit; None where it wants no report.
+
+        Raises:
+            StoreUnavailable: the store need not be asked.
+        """
+        if self._breaker is None:
+            return None
+        permit = self._breaker.admit(self._now())
+        # A change is tried all the same where nobody would hear that it was not: skipped, it would
+        # leave the old value to everyone, also when the store is back already.
+        if permit is None and (self._raises or operation in {"get", "lease"}):
+            raise StoreUnavailable(
+                f"{operation}: the store was not asked, the breaker is open after {self._why}",
+                store="cache",
+                operation=operation,
+            )
+        return permit
+
+    def _answered(self, permit: Permit | None) -> None:
+        """Tell the breaker that the store answered."""
+        if self._breaker is None or permit is None or not self._breaker.succeeded(permit):
+            return
+        duration = self._now() - self._opened_at
+        self._journal.tell(BreakerEvent(source="cache", kind="closed", duration=duration))
+
+    def _judge(self, permit: Permit | None, error: BaseException) -> None:
+        """Tell the breaker what the error says about the store."""
+        if self._breaker is None or permit is None:
+            return
+        verdict, now = answered(error), self._now()
+        if verdict is None:
+            self._breaker.withdrawn(permit, now)
+        elif verdict:
+            self._answered(permit)
+        else:
+            self._why = f"{type(error).__name__}: {error}"
+            if self._breaker.failed(permit, now):
+                self._opened_at = now
+                self._journal.opened()
+                self._journal.tell(BreakerEvent(source="cache", kind="opened", error=error))
 
     def _failed(self, operation: str, error: StoreError) -> None:
         """Raise the error that is being handled, or tell that the store was bypassed."""
         if self._raises:
             raise error
-        self._counts["bypassed"] += 1
-        emit(self._warn, BypassEvent(source="cache", operation=operation, error=error))
+        self._journal.bypassed(operation, error)

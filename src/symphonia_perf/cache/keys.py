@@ -10,6 +10,7 @@ must not live on under another: `1` and `"1"` share a key. None, True and False 
 are written `~none`, `~true` and `~false`, which no text can become.
 """
 
+import inspect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from uuid import UUID
 
 from symphonia_perf.errors import ConfigurationError
 
-__all__ = ["KeyScheme", "Template", "encode"]
+__all__ = ["LONGEST", "KeyScheme", "Template", "can_encode", "encode"]
 
 LONGEST = 200  # bytes of one value, and of the query; above it a digest stands in their place
 
@@ -33,6 +34,7 @@ _PREFIX = re.compile(rf"{_WORD}+(?::{_WORD}+)*")
 _NAME = re.compile(rf"{_WORD}+")
 _PART = re.compile(rf"(?P<before>{_WORD}*)(?:\{{(?P<field>[^{{}}]+)\}}(?P<after>{_WORD}*))?")
 _MARKS = {None: "~none", True: "~true", False: "~false"}
+_KINDS = (str, int, type(None), Enum, UUID, date, float, Decimal)
 _ALLOWED = (
     "str, int, bool, None, Enum, UUID, ObjectId, date, datetime, and finite float and Decimal"
 )
@@ -80,18 +82,28 @@ def _text(value: object) -> str:
         return float.__repr__(value)
     if isinstance(value, UUID) or (isinstance(value, Decimal) and value.is_finite()):
         return str(value)
-    if _is_object_id(value):
+    if _is_object_id(type(value)):
         return str(value)
     raise ConfigurationError(
         f"{short(value)} ({type(value).__name__}) cannot be part of a key; allowed are {_ALLOWED}"
     )
 
 
-def _is_object_id(value: object) -> bool:
+def can_encode(kind: type) -> bool:
+    """Whether some value of this class, or of a class it is a base of, can be part of a key."""
+    return (
+        kind is object
+        or issubclass(kind, _KINDS)
+        or _is_object_id(kind)
+        or getattr(kind, "_is_protocol", False)
+        or inspect.isabstract(kind)
+    )
+
+
+def _is_object_id(kind: type) -> bool:
     # By name: a cache must not import a database driver.
     return any(
-        each.__name__ == "ObjectId" and each.__module__ == "bson.objectid"
-        for each in type(value).__mro__
+        each.__name__ == "ObjectId" and each.__module__ == "bson.objectid" for each in kind.__mro__
     )
 
 
@@ -133,6 +145,11 @@ class KeyScheme:
     def start(self) -> str:
         """What every key begins with, the last separator included."""
         return f"{self.prefix}:" if self.version is None else f"{self.prefix}:v{self.version}:"
+
+    @property
+    def tags(self) -> str:
+        """What the key of every tag's generation begins with; no template makes such a key."""
+        return f"{self.start}~tag:"
 
     def full(self, key: str) -> str:
         """The key as the store has it."""
@@ -212,6 +229,11 @@ class Template:
 
     def __repr__(self) -> str:
         return f"Template({self.pattern!r})"
+
+    @property
+    def resource(self) -> str:
+        """The first part: what its keys are about."""
+        return self._parts[0].before
 
     def key(self, /, **values: object) -> str:
         """The key for these values, one for each field.

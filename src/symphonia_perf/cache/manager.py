@@ -1,20 +1,26 @@
 """The cache itself: look, else load once, and never let a store's failure break a request."""
 
-from collections.abc import Awaitable, Callable, Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, Unpack
 
-from symphonia_perf._core.binding import Binding
+from symphonia_perf._core.breaker import BreakerOptions
 from symphonia_perf._core.clock import Clock, SystemClock
 from symphonia_perf._core.durations import seconds
 from symphonia_perf._core.events import Observer
-from symphonia_perf._core.singleflight import Flight, SingleFlight
-from symphonia_perf.cache._arguments import name_of
-from symphonia_perf.cache.decorator import Cached, Decorator
-from symphonia_perf.cache.entry import Entry
-from symphonia_perf.cache.guarded import CacheStats, GuardedStore
+from symphonia_perf._core.globs import Glob
+from symphonia_perf.cache._arguments import Arguments, name_of
+from symphonia_perf.cache._journal import CacheStats, Journal
+from symphonia_perf.cache._loading import Load, Loading, chance
+from symphonia_perf.cache.decorator import Cached, Decorator, WriterDecorator, writer
+from symphonia_perf.cache.entry import MAX_TAGS, Entry
+from symphonia_perf.cache.guarded import GuardedStore
 from symphonia_perf.cache.keys import KeyScheme, Template
+from symphonia_perf.cache.lifetime import Lifetime
+from symphonia_perf.cache.options import CallOptions, LoadOptions, Recipe, Ttl
+from symphonia_perf.cache.rules import InvalidationRules
 from symphonia_perf.cache.stores import CacheStore
 from symphonia_perf.errors import ConfigurationError
 from symphonia_perf.typing import Seconds
@@ -33,10 +39,13 @@ class Cache:
     * Callers that miss the same key at the same time share one load in this process, which runs in
       a task of its own: a cancelled caller harms nobody. They get the same object.
     * `delete`, `set` and `refresh` overtake a load under way: its callers get its result, but it is
-      not stored.
+      not stored. A change of a tag does the same, in every process that shares the store.
     * With `on_error="bypass"` a store that fails never breaks a request: reads go to the loader,
       results are not stored, and every such case is an event. Note that a `delete` that failed
       leaves the old entry in place until its time is over.
+    * A store that keeps failing is not asked for a while (a circuit breaker): reads then go to the
+      loader at once, instead of waiting for a deadline each. What changes entries is still tried.
+      With `on_error="raise"` everything raises `StoreUnavailable` at once.
 
     ```python
     from symphonia_perf.cache import Cache, MemoryCacheStore
@@ -57,10 +66,13 @@ class Cache:
         store: where entries are kept. The cache opens and closes nothing of it.
         prefix: what every key begins with; default `cache`.
         version: raise it when stored values change their shape: keys then begin with `cache:v2:`.
-        ttl: seconds an entry may be served unless a call says otherwise; default 3,600.
+        ttl: seconds an entry is fresh, or a `Lifetime`; default an hour.
+        rules: what `changed` makes of events.
+        loading: how loaders are run.
         on_error: `bypass` (default) or `raise`, when the store fails.
-        observer: told of every event; by default only bypasses are told, to the log.
-        clock: where durations in events come from.
+        breaker: when a failing store is not asked for a while; None: it is always asked.
+        observer: told of every event; by default only trouble is told, to the log.
+        clock: where durations and ages come from; the store's own must run alike.
 
     Raises:
         ConfigurationError: an option that cannot work.
@@ -72,27 +84,48 @@ class Cache:
         *,
         prefix: str = "cache",
         version: int | None = None,
-        ttl: Seconds = 3600,
+        ttl: Seconds | Lifetime = 3600,
+        rules: InvalidationRules | None = None,
+        loading: LoadOptions = LoadOptions(),  # noqa: B008 - a frozen value
         on_error: Literal["bypass", "raise"] = "bypass",
+        breaker: BreakerOptions | None = BreakerOptions(),  # noqa: B008 - the same
         observer: Observer | None = None,
         clock: Clock | None = None,
     ) -> None:
         if on_error not in {"bypass", "raise"}:
             raise ConfigurationError(f"on_error={on_error!r}: expected 'bypass' or 'raise'")
-        self._now = (clock or SystemClock()).monotonic
+        if breaker is not None and not isinstance(breaker, BreakerOptions):
+            raise ConfigurationError(f"breaker={breaker!r}: expected BreakerOptions(...) or None")
+        if not isinstance(loading, LoadOptions):
+            raise ConfigurationError(f"loading={loading!r}: expected LoadOptions(...)")
+        if rules is not None and not isinstance(rules, InvalidationRules):
+            raise ConfigurationError(f"rules={rules!r}: expected InvalidationRules(on(...), ...)")
+        now = (clock or SystemClock()).monotonic
+        self._journal = Journal(observer=observer, now=now)
         self._store = GuardedStore(
-            store, raises=on_error == "raise", observer=observer, now=self._now
+            store, raises=on_error == "raise", breaker=breaker, journal=self._journal, now=now
         )
-        self._start = KeyScheme(prefix=prefix, version=version).start
-        self._ttl = seconds(ttl, option="ttl")
+        self._loading = Loading(self._store, journal=self._journal, now=now)
+        self._scheme = KeyScheme(prefix=prefix, version=version)
+        self._start = self._scheme.start
+        plain = (
+            Lifetime() if isinstance(ttl, Lifetime) else Lifetime(ttl=seconds(ttl, option="ttl"))
+        )
+        self._recipe = Recipe(ttl if isinstance(ttl, Lifetime) else plain, loading)
+        self._rules = rules or InvalidationRules()
         self._templates: dict[str, Template] = {}
-        self._binding = Binding("the cache")
-        self._flights: SingleFlight[Any] = SingleFlight()
+        self._changes: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        """Bind the cache to this process and event loop."""
-        self._binding.open()
-        self._flights = SingleFlight()  # what an earlier loop left behind is not waited for
+        """Bind the cache to this process and event loop.
+
+        Raises:
+            ConfigurationError: a rule deletes keys that no function makes.
+            SymphoniaError: it is open already.
+        """
+        self._rules.check(self._templates.values())
+        self._loading.open()
+        self._changes = set()
         return self
 
     async def __aexit__(
@@ -102,9 +135,12 @@ class Cache:
         traceback: TracebackType | None,
     ) -> None:
         """Cancel loads under way; the store stays as it is. The cache may be opened again."""
-        self._binding.check()
-        self._binding.close()
-        await self._flights.aclose()
+        self._loading.check()
+        if self._changes:
+            await asyncio.wait(self._changes)
+        await self._loading.aclose()
+
+    # One entry
 
     def peek(self, key: str) -> Entry | None:
         """The entry, if the store has it at hand without waiting; None says nothing.
@@ -112,17 +148,13 @@ class Cache:
         Raises:
             NotOpen, WrongLoop: used outside `async with`, or elsewhere.
         """
-        self._binding.check()
-        try:
-            full = self._start + key
-        except TypeError:
-            full = self._full(key)  # names what is no text
-        return self._store.peek(full)
+        return self._loading.peek(self._full(key))
 
     async def get(self, key: str, default: Any = None) -> Any:
         """The value under `key`, or `default` when there is none.
 
-        A stored None is a value: pass a `default` of your own to tell it from a missing one.
+        A stored None is a value: pass a `default` of your own to tell it from a missing one. A
+        stale value is served too, as there is nothing here to load it anew.
 
         Raises:
             NotOpen, WrongLoop: used outside `async with`, or elsewhere.
@@ -130,72 +162,61 @@ class Cache:
         """
         entry = self.peek(key)
         if entry is None:
-            entry, _ = await self._store.read(self._full(key))
-        return default if entry is None else entry.value
+            return (await self.get_many([key])).get(key, default)
+        return entry.value
 
     async def get_or_load(
-        self, key: str, load: Callable[[], Awaitable[T]], *, ttl: Seconds | None = None
+        self, key: str, load: Callable[[], Awaitable[T]], **options: Unpack[CallOptions]
     ) -> T:
         """The value under `key`, or what `load()` returns, which is then stored.
 
-        What `load` raises is raised to all callers of that run, as one object, and is not stored.
+        What `load` raises is raised to all callers of that run, as one object, and is not stored
+        unless the `Lifetime` says so.
 
         Args:
             key: as in `carriers:list`; build one from foreign values with `Template.key`.
             load: an async function without arguments.
-            ttl: seconds the result may be served; default the cache's own.
+            options: `ttl`, `stale_for`, `tags`, `lock`, `timeout` and `condition`; see
+                `CallOptions`.
 
         Raises:
             SymphoniaError: `load` asks for its own key, or the cache was closed meanwhile.
+            LoadTimeout: `load` took too long.
             NotOpen, WrongLoop: used outside `async with`, or elsewhere.
             StoreError: the store failed and `on_error` is `raise`.
         """
         value: T
-        self._binding.check()
         try:
-            full = self._start + key
+            entry = self._loading.peek(self._start + key)
         except TypeError:
-            full = self._full(key)  # names what is no text
-        entry = self._store.peek(full)  # not self.peek: this is the path where a call is felt
+            entry = self._loading.peek(self._full(key))  # names what is no text
         if entry is not None:
             value = entry.value
             return value
-        full, lifetime, keep = self._full(key), self._lifetime(ttl), True
-        while full not in self._flights:
-            (entry, keep), landed = await self._flights.look(full, self._store.read)
-            if entry is not None:
-                value = entry.value
-                return value
-            if not landed:
-                break
-        value = await self._flights.run(full, partial(self._load, full, load, lifetime, keep=keep))
+        value = await self._loading.result(self._load(key, load, options))
         return value
 
     async def refresh(
-        self, key: str, load: Callable[[], Awaitable[T]], *, ttl: Seconds | None = None
+        self, key: str, load: Callable[[], Awaitable[T]], **options: Unpack[CallOptions]
     ) -> T:
         """What `load()` returns now, stored in place of the entry; raises as `get_or_load` does.
 
         Until then the old entry is served, and it stays when `load` raises.
         """
-        self._binding.check()
-        full, lifetime = self._full(key), self._lifetime(ttl)
-        await self._flights.supersede(full)
-        run = partial(self._load, full, load, lifetime, keep=True)
-        value: T = await self._flights.run(full, run)
+        self._loading.check()
+        value: T = await self._loading.fresh(self._load(key, load, options))
         return value
 
-    async def set(self, key: str, value: Any, *, ttl: Seconds | None = None) -> None:
+    async def set(
+        self, key: str, value: Any, *, ttl: Ttl | None = None, tags: Iterable[str] = ()
+    ) -> None:
         """Store `value` under `key`, for `ttl` seconds or the cache's own default, never forever.
 
         Raises:
             NotOpen, WrongLoop: used outside `async with`, or elsewhere.
             StoreError: the store failed, or cannot hold the value, and `on_error` is `raise`.
         """
-        self._binding.check()
-        full, lifetime = self._full(key), self._lifetime(ttl)
-        await self._flights.supersede(full)
-        await self._store.write(full, value, lifetime)
+        await self.set_many({key: value}, ttl=ttl, tags=tags)
 
     async def delete(self, key: str) -> bool:
         """Remove the entry under `key`; whether there was one.
@@ -210,55 +231,200 @@ class Cache:
         """
         return await self.delete_many([key]) == 1
 
+    # Many
+
+    async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        """The values that are there, in one round trip; raises as `get` does."""
+        self._loading.check()
+        full = self._full_many(keys)
+        found = await self._store.read_many(list(full)) if full else {}
+        return {full[key]: entry.value for key, entry in found.items() if not entry.raised}
+
+    async def set_many(
+        self,
+        values: Mapping[str, Any],
+        *,
+        ttl: Ttl | None = None,
+        tags: Iterable[str] = (),
+    ) -> None:
+        """Store all of them in one round trip, with the same options; raises as `set` does."""
+        self._loading.check()
+        recipe, named = (
+            self._recipe if ttl is None else self._recipe.varied({"ttl": ttl}),
+            self._tags(tags),
+        )
+        for key in (full := self._full_many(values)):
+            await self._loading.flights.supersede(key)
+        generations = await self._store.generations(named)
+        if generations is None:
+            return  # told already
+        entries = {
+            key: entry
+            for key, short in full.items()
+            if (entry := recipe.entry(values[short], generations, chance())) is not None
+        }
+        if entries:
+            await self._store.write(entries)
+
     async def delete_many(self, keys: Iterable[str]) -> int:
         """Remove several entries in one round trip; how many there were. See `delete`."""
-        self._binding.check()
-        if isinstance(keys, str):
-            raise ConfigurationError(f"keys={keys!r}: expected a list of keys, as in [{keys!r}]")
-        full = list(dict.fromkeys(self._full(key) for key in keys))
-        if not full:
-            return 0
-        for each in full:
-            await self._flights.supersede(each)
-        return await self._store.delete(full)
+        return await self._loading.delete(list(self._full_many(keys)))
+
+    async def invalidate_tags(self, tags: Iterable[str]) -> None:
+        """Make every entry gone that carries one of the tags, however many, in one round trip.
+
+        That holds for entries whose loader runs now, in any process. Raises as `delete` does.
+        """
+        self._loading.check()
+        named = self._tags(tags, at_most=None)
+        for key in self._loading.flights.under_way(named):
+            await self._loading.flights.supersede(key)
+        if named:
+            await self._store.bump_tags(named)
+
+    async def invalidate_pattern(self, pattern: str) -> int:
+        r"""Remove entries whose key is of this form; how many there were.
+
+        This walks through all keys of the store, in slices that let others through (SCAN and UNLINK
+        in Redis, never KEYS). It is for maintenance: use tags for everyday changes. A load that
+        is under way in another process may still store its result. Raises as `delete` does.
+
+        Args:
+            pattern: Redis's glob, as in `carriers:list*`, within the cache's prefix; `\` before
+                `* ? [` means the character itself.
+        """
+        self._loading.check()
+        full = self._full(pattern)
+        glob = Glob(full.encode("utf-8", "surrogatepass"))
+        for key in self._loading.flights.under_way():
+            if glob.matches(key.encode("utf-8", "surrogatepass")):
+                await self._loading.flights.supersede(key)
+        return await self._store.delete_matching(full)
+
+    async def clear(self) -> int:
+        """Remove every entry of this prefix and version, and nothing else; how many there were.
+
+        See `invalidate_pattern`.
+        """
+        return await self.invalidate_pattern("*")
+
+    # Functions and events
 
     def cached(
-        self, template: str, *, ttl: Seconds | None = None, ignore: Iterable[str] = ()
+        self,
+        template: str,
+        *,
+        key: Callable[..., Mapping[str, object]] | None = None,
+        ignore: Iterable[str] = (),
+        **options: Unpack[CallOptions],
     ) -> Decorator:
         """A decorator that caches a function's results under keys of this template.
 
         Args:
             template: as in `plan:{plan_id}`; fields are the function's parameters. See `Template`.
-            ttl: seconds a result may be served; default the cache's own.
+            key: takes some of the function's parameters, by name, and gives a dict of the fields
+                that are no parameters: for arguments that have no place in a key.
             ignore: parameters that do not change the result, such as `self`.
+            options: `ttl`, `stale_for`, `tags` (templates, too), `lock`, `timeout` and
+                `condition`; see `CallOptions`.
 
         Raises:
             ConfigurationError: the template is malformed or could make a key of another function
                 of this cache; a field is not a parameter, or a parameter is neither in the template
                 nor ignored; or the function's result cannot be cached.
         """
-        parsed, lifetime = Template(template), self._lifetime(ttl)
+        parsed = Template(template)
+        named = [Template(tag) for tag in _listed("tags", options.get("tags", ()))]
+        recipe = self._recipe.varied(options)
+        if len(named) > MAX_TAGS:
+            raise ConfigurationError(f"tags: {len(named)} of them, an entry may have {MAX_TAGS}")
 
         def decorate(function: Callable[..., Any], /) -> Cached[Any, Any]:
             cached: Cached[Any, Any] = Cached(
-                function, self, template=parsed, ignore=ignore, ttl=lifetime
+                function,
+                self._loading,
+                arguments=partial(Arguments, parsed, ignore=ignore, tags=named, key=key),
+                scheme=self._scheme,
+                recipe=recipe,
             )
             self._claim(parsed, name_of(function))
             return cached
 
         return decorate
 
+    def invalidates(
+        self, event: str, /, **fields: str | Callable[[Any], object]
+    ) -> WriterDecorator:
+        """A decorator for functions that write: afterwards it tells `changed(event, ...)`.
+
+        It tells also when the function raises or its caller is cancelled, as it may have written.
+
+        Args:
+            event: one that the cache's rules are about.
+            fields: where each of the event's fields comes from: the name of a parameter, or a
+                function of the result. A field of the same name as a parameter needs no mention.
+
+        Raises:
+            ConfigurationError: no rule is about the event, a field is not one of its, or the
+                function has no such parameter.
+        """
+        wanted = self._rules.fields(event)
+        if unknown := sorted(fields.keys() - wanted):
+            raise ConfigurationError(f"event {event!r} tells {sorted(wanted)}, not {unknown}")
+        sources = {field: fields.get(field, field) for field in sorted(wanted)}
+
+        async def changed(values: Mapping[str, Any]) -> None:
+            task = asyncio.get_running_loop().create_task(self.changed(event, **values))
+            self._changes.add(task)
+            task.add_done_callback(self._changes.discard)
+            await asyncio.shield(task)
+
+        return lambda function: writer(function, changed, sources)
+
+    async def changed(self, event: str, /, **fields: object) -> None:
+        """Do what the rules say about this event, in at most three steps; raises as `delete` does.
+
+        Raises:
+            ConfigurationError: no rule is about it, or a field is missing or unknown.
+        """
+        self._loading.check()
+        effects = self._rules.effects(event, fields)
+        # Tags first: what is loaded from now on is right, and they are the quickest.
+        await self.invalidate_tags(effects.tags)
+        await self.delete_many(effects.delete)
+        for pattern in effects.match:
+            await self.invalidate_pattern(pattern)
+
     def stats(self) -> CacheStats:
         """What happened since the cache was made."""
-        return self._store.stats
+        return self._journal.stats(breaker=self._store.breaker, hits=self._loading.hits)
+
+    # Inside
+
+    def _load(self, key: str, load: Callable[[], Awaitable[Any]], options: CallOptions) -> Load:
+        recipe, full = self._recipe, self._full(key)
+        if not options:
+            return Load(full, load, recipe, ())
+        return Load(full, load, recipe.varied(options), self._tags(options.get("tags", ())))
 
     def _full(self, key: object) -> str:
-        if not isinstance(key, str) or not key:
-            raise ConfigurationError(f"key={key!r}: expected a text such as 'plan:12345'")
+        if not isinstance(key, str) or not key or key[0] == "~":
+            raise ConfigurationError(
+                f"key={key!r}: expected a text such as 'plan:12345', not beginning with '~'"
+            )
         return self._start + key
 
-    def _lifetime(self, ttl: Seconds | None) -> float:
-        return self._ttl if ttl is None else seconds(ttl, option="ttl")
+    def _full_many(self, keys: Iterable[str]) -> dict[str, str]:
+        return {self._full(key): key for key in _listed("keys", keys)}
+
+    def _tags(self, tags: Iterable[str], *, at_most: int | None = MAX_TAGS) -> Sequence[str]:
+        found = list(dict.fromkeys(_listed("tags", tags)))
+        for tag in found:
+            if not isinstance(tag, str) or not tag:
+                raise ConfigurationError(f"tags: {tag!r} is no text such as 'plans'")
+        if at_most is not None and len(found) > at_most:
+            raise ConfigurationError(f"tags: {len(found)} of them, an entry may have {at_most}")
+        return [self._scheme.tags + tag for tag in found]
 
     def _claim(self, template: Template, owner: str) -> None:
         for other, taken in self._templates.items():
@@ -269,23 +435,11 @@ class Cache:
                 )
         self._templates[owner] = template
 
-    async def _load(
-        self,
-        full: str,
-        load: Callable[[], Awaitable[T]],
-        ttl: float,
-        flight: Flight,
-        *,
-        keep: bool,
-    ) -> T:
-        started = self._now()
-        try:
-            value = await load()
-        except Exception:
-            self._store.note("error", full, started)
-            raise
-        self._store.note("load", full, started)
-        if keep and not flight.superseded:
-            flight.committing = True
-            await self._store.write(full, value, ttl)
-        return value
+
+def _listed(option: str, texts: Iterable[str]) -> Iterable[Any]:
+    """The texts, which nobody has looked at yet; one text alone is a mistake."""
+    if isinstance(texts, str):
+        raise ConfigurationError(
+            f"{option}={texts!r}: expected a list of {option}, as in [{texts!r}]"
+        )
+    return texts

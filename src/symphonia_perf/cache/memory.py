@@ -1,42 +1,99 @@
 """Entries in this process, bounded, the least recently used leaving first."""
 
-import pickle
+import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from heapq import heapify, heappop, heappush
 from typing import Any
+from weakref import WeakValueDictionary
 
 from symphonia_perf._core.clock import Clock, SystemClock
-from symphonia_perf.cache.entry import Entry
+from symphonia_perf._core.durations import seconds
+from symphonia_perf._core.events import CacheEvent, Observer, emit
+from symphonia_perf._core.globs import Glob
+from symphonia_perf.cache._copying import ATOMS, Make, copied, packed
+from symphonia_perf.cache.entry import Entry, Generation
 from symphonia_perf.cache.stores import Found
-from symphonia_perf.errors import ConfigurationError, NotEncodable
+from symphonia_perf.errors import ConfigurationError
+from symphonia_perf.typing import Seconds
 
 __all__ = ["MemoryCacheStore"]
 
 DEFAULT_ENTRIES = 10_000
-# What an entry costs beside key and value: slot, entry, two dict cells (measured, CPython 3.11).
-OVERHEAD = 400
-# Nobody can change these, so they need no copy.
-_IMMUTABLE = frozenset({type(None), bool, int, float, complex, str, bytes})
+# What an entry costs beside the bytes of key and value (by tracemalloc, CPython 3.11): slot, entry,
+# two dict cells, its place in the queue of ends; and what reads a value from its bytes.
+OVERHEAD, READER = 540, 190
+_new: Any = tuple.__new__
+_SLICE = 1_000  # keys that are looked at in one go where all of them are
+_TAGS = 100_000  # bumped tags that are remembered
 
 
-@dataclass(frozen=True, slots=True)
 class _Slot:
-    entry: Entry  # its value is the pickled form when `packed`
-    packed: bool
-    size: int
+    """An entry as it is held."""
+
+    __slots__ = ("entry", "fresh_until", "make", "size", "until")
+
+    def __init__(self, entry: Entry, make: Make, size: int, now: float) -> None:
+        self.entry = entry
+        self.make = make  # a reader's own value; None: the entry's
+        self.size = size
+        self.until = now + entry.lasts  # monotonic time
+        # What stands for an error is nothing to hand out as it is.
+        self.fresh_until = now if entry.raised else now + entry.ttl
+
+
+class _Generations:
+    """The generation of each tag: the number of the bump that was its last.
+
+    Only bumped tags take room. When the oldest of too many is forgotten, its number becomes that of
+    all tags without one of their own: entries may be gone too early by that, never too late,
+    because the number only grows.
+    """
+
+    def __init__(self, at_most: int) -> None:
+        self._at_most = at_most
+        self._bumped: OrderedDict[str, Generation] = OrderedDict()
+        self._others = self._count = 0
+
+    def of(self, tag: str) -> Generation:
+        return self._bumped.get(tag, self._others)
+
+    def bump(self, tag: str) -> None:
+        self._count += 1
+        self._bumped[tag] = self._count
+        self._bumped.move_to_end(tag)
+        if len(self._bumped) > self._at_most:
+            _, self._others = self._bumped.popitem(last=False)
+
+    def moved_from(self, tags: Mapping[str, Generation]) -> bool:
+        return any(self.of(tag) != number for tag, number in tags.items())
+
+
+class _MemoryLease:
+    """Held by who lives in this process; one that is dropped is free again."""
+
+    def __init__(self, held: WeakValueDictionary[str, "_MemoryLease"], key: str) -> None:
+        self._held = held
+        self._key = key
+
+    async def acquire(self) -> bool:
+        return self._held.setdefault(self._key, self) is self
+
+    async def release(self) -> None:
+        if self._held.get(self._key) is self:
+            del self._held[self._key]
 
 
 class MemoryCacheStore:
     """A cache store in this process's memory, gone with it.
 
     It holds the most recently used entries within its bounds. An entry whose time is over is never
-    served, and leaves when it is asked for or when room is needed.
+    served; it leaves when it is asked for, or when something is stored.
 
-    With `copy=True` a value is kept as bytes and every reader gets an object of its own, so nobody
-    can change what is cached. The bytes are made by `pickle` and never leave the process; they
-    cost about as much to read as the same value from msgpack. `copy=False` hands one object to
-    all: many times faster, for values that nobody changes.
+    With `copy=True` every reader gets an object of its own, so nobody can change what is cached.
+    Bounded by entries, the store keeps objects and copies their containers, which is fastest.
+    Bounded by bytes, it keeps bytes, which have a size and take a fraction of the room. With
+    `copy=False` one object is handed to all: many times faster, for values that nobody changes.
 
     It is for one thread: caches on other threads' event loops need stores of their own.
 
@@ -55,7 +112,8 @@ class MemoryCacheStore:
         max_bytes: at most so many bytes of keys, values and their overhead; needs `copy=True`,
             because only bytes have a size. A value that alone exceeds it is not kept.
         copy: whether every reader gets an object of its own; default True.
-        clock: where time comes from.
+        observer: gets a `CacheEvent` for every entry that leaves because room is needed.
+        clock: where time comes from; the cache's own must run alike.
 
     Raises:
         ConfigurationError: a bound that is not an int above 0, or `max_bytes` without copies.
@@ -67,6 +125,7 @@ class MemoryCacheStore:
         max_entries: int | None = None,
         max_bytes: int | None = None,
         copy: bool = True,
+        observer: Observer | None = None,
         clock: Clock | None = None,
     ) -> None:
         for option, bound in (("max_entries", max_entries), ("max_bytes", max_bytes)):
@@ -82,18 +141,22 @@ class MemoryCacheStore:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._copy = copy
+        self._observer = observer
         self._now = (clock or SystemClock()).monotonic
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
+        self._ends: list[tuple[float, str]] = []  # a heap; may name what was replaced or removed
+        self._generations = _Generations(_TAGS)
+        self._leases: WeakValueDictionary[str, _MemoryLease] = WeakValueDictionary()
         self._bytes = 0
         self._evicted = 0
 
     def __len__(self) -> int:
-        """How many entries it holds, stale ones that nobody asked for included."""
+        """How many entries it holds, the ended that nobody asked for included."""
         return len(self._slots)
 
     @property
     def size(self) -> int:
-        """Bytes of what it holds, as counted against `max_bytes`; 0 when values are shared."""
+        """Bytes of what it holds, as counted against `max_bytes`; without that bound about 0."""
         return self._bytes
 
     @property
@@ -102,27 +165,40 @@ class MemoryCacheStore:
         return self._evicted
 
     def peek(self, key: str) -> Entry | None:
-        """The entry if it is there and fresh, at once."""
+        """The entry at once, if it is there, fresh, no error, and its tags were not bumped."""
         slot = self._slots.get(key)
-        if slot is None:
+        if slot is None or self._now() >= slot.fresh_until:
             return None
-        if not slot.entry.is_fresh(self._now()):
-            self._remove(key)
+        entry = slot.entry
+        if entry.tags and self._generations.moved_from(entry.tags):
             return None
         self._slots.move_to_end(key)
-        return _unpacked(slot.entry) if slot.packed else slot.entry
+        make = slot.make
+        return entry if make is None else _own(entry, make)
 
-    async def get_many(self, keys: Sequence[str]) -> Found:
-        """The entries that are there and fresh; one that cannot be unpickled is only named."""
+    async def get_many(
+        self, keys: Sequence[str], tags: Sequence[str] = (), *, ages: bool = False
+    ) -> Found:
+        """The entries that are there; one that cannot be unpickled is only named."""
+        del ages  # they are always known
         found: dict[str, Entry] = {}
         corrupt: list[str] = []
+        now = self._now()
         for key in keys:
-            entry = self.peek(key)
-            if entry is not None:
-                found[key] = entry
-            elif key in self._slots:
+            slot = self._slots.get(key)
+            if slot is None:
+                continue
+            if self._is_gone(slot, now):
+                self._remove(key)
+                continue
+            self._slots.move_to_end(key)
+            entry = slot.entry if slot.make is None else _own(slot.entry, slot.make)
+            if entry is None:
                 corrupt.append(key)
-        return Found(entries=found, corrupt=corrupt)
+            else:
+                found[key] = entry
+        generations = {tag: self._generations.of(tag) for tag in tags}
+        return Found(entries=found, corrupt=corrupt, generations=generations)
 
     async def set_many(self, entries: Mapping[str, Entry]) -> None:
         """Store entries in place of what was there.
@@ -132,29 +208,59 @@ class MemoryCacheStore:
         """
         now = self._now()
         slots = {key: self._slot(key, entry, now) for key, entry in entries.items()}
+        self._sweep(now)
         for key, slot in slots.items():
             self._remove(key)
             if self._max_bytes is not None and slot.size > self._max_bytes:
-                self._evicted += 1  # itself, and not everything else for nothing
+                self._evict(key)  # itself, and not everything else for nothing
                 continue
             self._slots[key] = slot
             self._bytes += slot.size
+            heappush(self._ends, (slot.until, key))
         self._make_room()
 
     async def delete_many(self, keys: Sequence[str]) -> int:
-        """Remove entries; how many of them were there and fresh."""
+        """Remove entries; how many of them were there."""
         now = self._now()
         slots = [slot for key in keys if (slot := self._remove(key)) is not None]
-        return sum(slot.entry.is_fresh(now) for slot in slots)
+        return sum(not self._is_gone(slot, now) for slot in slots)
+
+    async def delete_matching(self, pattern: str) -> int:
+        """Remove entries whose key is of this form; others may run between two thousand keys."""
+        matches = _matcher(pattern)
+        keys = list(self._slots)
+        count = 0
+        for start in range(0, len(keys), _SLICE):
+            count += await self.delete_many([k for k in keys[start : start + _SLICE] if matches(k)])
+            await asyncio.sleep(0)
+        return count
+
+    async def bump_tags(self, tags: Sequence[str]) -> None:
+        """Give each tag another generation; entries of the old one leave when asked for."""
+        for tag in tags:
+            self._generations.bump(tag)
+
+    def lease(self, key: str, length: Seconds) -> _MemoryLease:
+        """A lease among the users of this store; it needs no renewal, so `length` means nothing."""
+        seconds(length, option="length")
+        return _MemoryLease(self._leases, key)
 
     def _slot(self, key: str, entry: Entry, now: float) -> _Slot:
+        entry = entry._replace(created=now)
         if not self._copy:
-            return _Slot(replace(entry, created=now), packed=False, size=0)
-        data = _pickled(entry.value)
+            return _Slot(entry, None, 0, now)
+        if self._max_bytes is None and (found := copied(entry.value)) is not None:
+            value, make = found
+            return _Slot(entry._replace(value=value), make, 0, now)
+        data, make = packed(entry.value)
         size = len(key.encode("utf-8", "surrogatepass")) + len(data) + OVERHEAD
-        packed = type(entry.value) not in _IMMUTABLE
-        value = data if packed else entry.value
-        return _Slot(replace(entry, value=value, created=now), packed=packed, size=size)
+        if type(entry.value) in ATOMS:
+            return _Slot(entry, None, size, now)
+        # The bytes are held by what reads them.
+        return _Slot(entry._replace(value=None), make, size + READER, now)
+
+    def _is_gone(self, slot: _Slot, now: float) -> bool:
+        return now >= slot.until or self._generations.moved_from(slot.entry.tags)
 
     def _remove(self, key: str) -> _Slot | None:
         slot = self._slots.pop(key, None)
@@ -162,31 +268,46 @@ class MemoryCacheStore:
             self._bytes -= slot.size
         return slot
 
+    def _sweep(self, now: float) -> None:
+        """Remove what ended; the queue stays shorter than twice the entries."""
+        ends = self._ends
+        while ends and ends[0][0] <= now:
+            _, key = heappop(ends)
+            slot = self._slots.get(key)
+            if slot is not None and slot.until <= now:
+                self._remove(key)
+        if len(ends) > 2 * len(self._slots) + 100:
+            self._ends = [(slot.until, key) for key, slot in self._slots.items()]
+            heapify(self._ends)
+
     def _make_room(self) -> None:
         most = len(self._slots) if self._max_entries is None else self._max_entries
         room = self._bytes if self._max_bytes is None else self._max_bytes
         while len(self._slots) > most or self._bytes > room:
-            _, slot = self._slots.popitem(last=False)
+            key, slot = self._slots.popitem(last=False)
             self._bytes -= slot.size
-            self._evicted += 1
+            self._evict(key)
+
+    def _evict(self, key: str) -> None:
+        self._evicted += 1
+        if self._observer is not None:
+            emit(self._observer, CacheEvent(source="cache", kind="evict", key=key))
 
 
-def _pickled(value: Any) -> bytes:
+def _own(entry: Entry, make: Callable[[], Any]) -> Entry | None:
+    """The entry with a value of the reader's own."""
     try:
-        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    except Exception as error:  # any class may say no in its own way
-        raise NotEncodable(
-            f"a {type(value).__name__} that cannot be copied by pickle: {error}; store plain data,"
-            " or share it with copy=False",
-            store="memory",
-            operation="set",
-        ) from error
-
-
-def _unpacked(entry: Entry) -> Entry | None:
-    try:
-        # Bytes that this process made and kept to itself.
-        value = pickle.loads(entry.value)  # noqa: S301
+        value = make()
     except Exception:  # noqa: BLE001 - a class that pickles and does not unpickle: a damaged entry
         return None
-    return Entry(value=value, ttl=entry.ttl, created=entry.created)
+    own: Entry = _new(Entry, (value, *entry[1:]))  # as Entry(...), in a third of the time
+    return own
+
+
+def _matcher(pattern: str) -> Callable[[str], Any]:
+    """What tells whether a key is of this form."""
+    start = pattern[:-1]
+    if pattern.endswith("*") and not set(start) & set("*?[\\"):
+        return lambda key: key.startswith(start)
+    glob = Glob(pattern.encode("utf-8", "surrogatepass"))
+    return lambda key: glob.matches(key.encode("utf-8", "surrogatepass"))

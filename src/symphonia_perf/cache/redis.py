@@ -1,75 +1,124 @@
 """Entries in Redis or Valkey, shared by all processes of a service."""
 
-import struct
+import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from hashlib import blake2b
+from typing import Any, TypeAlias
 
+from symphonia_perf._core.clock import Clock, SystemClock
 from symphonia_perf._core.codecs import Codec, MsgpackCodec
-from symphonia_perf.cache.entry import Entry
+from symphonia_perf.cache import _wire
+from symphonia_perf.cache._shared_reads import SharedReads
+from symphonia_perf.cache.entry import Entry, Generation
 from symphonia_perf.cache.stores import Found
-from symphonia_perf.errors import ConfigurationError, CorruptEntry
+from symphonia_perf.errors import ConfigurationError, CorruptEntry, LeaseLost
 from symphonia_perf.redis.commands import Commands, Reply
+from symphonia_perf.redis.lease import Lease
+from symphonia_perf.typing import Seconds
 
 __all__ = ["RedisCacheStore"]
 
-# An entry is one byte for the form of this head, its ttl in seconds, and the codec's bytes. Another
-# form makes an entry unreadable for older processes, which then see a miss.
-_HEAD = struct.Struct(">Bd")
-_FORM = 1
 # Redis counts milliseconds in 64 bits, and refuses what does not fit: nobody waits for a century.
 _LONGEST = 100 * 365 * 86_400.0
+# A tag's generation is forgotten after so long without a bump, and entries that carry it with it.
+_GENERATION_LASTS = 30 * 86_400_000  # milliseconds
+# Of each key its bytes in a list and its time left, of each tag its number.
+_Replies: TypeAlias = tuple[Sequence[Reply], Sequence[Reply], Sequence[Reply]]
+_SLICE = 500  # keys that SCAN looks at in one go, which is how long it holds up other clients
 
 
 class RedisCacheStore:
     """A cache store in Redis or Valkey. Each operation is one round trip.
 
     Expiry is the server's, so no host's clock matters. An entry that this version of the library
-    did not write, or that was damaged, is reported as such and never raises.
+    did not write, that was damaged, or that needs a package that is not installed here is reported
+    as such and never raises. Tasks that read one key in one turn of the event loop share the
+    command; each decodes an object of its own.
+
+    A tag's generation is a random number under the tag's own key: bumping it is one SET. Where it
+    is missing (never used, evicted, or thirty days old) it is written anew by the next reader, and
+    entries that carry the old one are gone.
 
     Args:
-        commands: what executes commands: `wrap(client)` over a redis-py client.
+        commands: what executes commands: `connect()`, or `wrap(client)` over a redis-py client.
         codec: how values become bytes; default `MsgpackCodec()`.
+        compress_above: pack values of more bytes than this by zstd; default None, never. A codec of
+            your own has this option itself.
+        clock: where time comes from; the cache's own must run alike.
 
     Raises:
-        ConfigurationError: `commands` is a client that was not wrapped.
+        ConfigurationError: `commands` is a client that was not wrapped, or `compress_above` is not
+            a number of bytes, or stands beside `codec`.
+        MissingExtra: `compress_above` without zstandard.
     """
 
-    def __init__(self, commands: Commands, *, codec: Codec | None = None) -> None:
+    def __init__(
+        self,
+        commands: Commands,
+        *,
+        codec: Codec | None = None,
+        compress_above: int | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         if not callable(getattr(commands, "execute_many", None)):
             kind = f"{type(commands).__module__}.{type(commands).__qualname__}"
             raise ConfigurationError(
                 f"commands={kind}: expected what symphonia_perf.redis.wrap() returns; write"
                 " RedisCacheStore(wrap(client))"
             )
+        if codec is not None and compress_above is not None:
+            raise ConfigurationError(
+                f"compress_above={compress_above!r} beside a codec: give it to the codec"
+            )
         self._commands = commands
-        self._codec = codec or MsgpackCodec()
+        self._codec = codec or MsgpackCodec(compress_above=compress_above)
+        self._now = (clock or SystemClock()).monotonic
+        self._reads = SharedReads()
 
-    async def get_many(self, keys: Sequence[str]) -> Found:
-        """The entries that are there; damaged and foreign ones are only named."""
-        # MGET answers nil for a key of another type, where GET fails. One per key: the keys of a
-        # cluster live on several nodes, and all leave in one write anyway.
+    async def get_many(
+        self, keys: Sequence[str], tags: Sequence[str] = (), *, ages: bool = False
+    ) -> Found:
+        """The entries that are there; damaged and foreign ones are only named.
+
+        It takes a second round trip where a tag has no generation yet, or an entry carries tags
+        that were not asked for.
+        """
+        sent = self._now()
         if len(keys) == 1:
-            replies = [await self._commands.execute("MGET", keys[0])]
+            data, left, numbers = await self._read_shared(keys[0], tags, ages=ages)
         else:
-            replies = await self._commands.execute_many([("MGET", key) for key in keys])
+            data, left, numbers = await self._read(keys, tags, ages=ages)
+        generations = _numbers(tags, numbers) if tags else {}
+        if len(generations) < len(tags):
+            generations.update(await self._seed([tag for tag in tags if tag not in generations]))
         found: dict[str, Entry] = {}
         corrupt: list[str] = []
-        for key, (data,) in zip(keys, replies, strict=True):
+        tagged = False
+        for place, key in enumerate(keys):
+            (value,) = data[place]
+            if value is None:
+                continue
             try:
-                if data is not None:
-                    found[key] = self._decode(data)
+                entry = _wire.decode(value, self._codec)
             except CorruptEntry:
                 corrupt.append(key)
-        return Found(entries=found, corrupt=corrupt)
+                continue
+            found[key] = _aged(entry, left[place], sent) if ages else entry
+            tagged = tagged or bool(entry.tags)
+        if tagged:
+            found = await self._current(found, generations)
+        return Found(found, corrupt, generations)
 
     async def set_many(self, entries: Mapping[str, Entry]) -> None:
-        """Store entries for their `ttl` in place of what was there.
+        """Store entries in place of what was there.
 
         Raises:
             NotEncodable: the codec cannot give a value back unchanged; then nothing was sent.
         """
         await self._commands.execute_many(
             [
-                ("SET", key, self._encode(entry), "PX", _milliseconds(entry.ttl))
+                ("SET", key, _wire.encode(entry, self._codec), "PX", _milliseconds(entry.lasts))
                 for key, entry in entries.items()
             ]
         )
@@ -79,15 +128,132 @@ class RedisCacheStore:
         # UNLINK frees a large value's memory outside the server's one thread.
         return sum(await self._commands.execute_many([("UNLINK", key) for key in keys]))
 
-    def _encode(self, entry: Entry) -> bytes:
-        return _HEAD.pack(_FORM, entry.ttl) + self._codec.encode(entry.value)
+    async def delete_matching(self, pattern: str) -> int:
+        """Remove entries whose key is of this form: SCAN and UNLINK in slices, never KEYS.
 
-    def _decode(self, data: Reply) -> Entry:
-        if not isinstance(data, bytes) or len(data) < _HEAD.size or data[0] != _FORM:
-            raise CorruptEntry("not an entry of this version", store="redis", operation="MGET")
-        _, ttl = _HEAD.unpack_from(data)
-        return Entry(value=self._codec.decode(data[_HEAD.size :]), ttl=ttl)
+        Raises:
+            CommandError: on a cluster, where no one command looks at every node's keys.
+        """
+        cursor, count = b"0", 0
+        keys: list[bytes] = []
+        while True:
+            commands: list[Sequence[Any]] = [("SCAN", cursor, "MATCH", pattern, "COUNT", _SLICE)]
+            if keys:
+                commands.append(("UNLINK", *keys))
+            (cursor, found), *removed = await self._commands.execute_many(commands)
+            count += sum(removed)
+            keys = found
+            if cursor == b"0":
+                break
+        return count + (await self._commands.execute("UNLINK", *keys) if keys else 0)
+
+    async def bump_tags(self, tags: Sequence[str]) -> None:
+        """Give each tag another generation, one SET for each."""
+        # Not INCR: a generation that was evicted would start from 1 again, and entries of the first
+        # one would come back to life.
+        await self._commands.execute_many(
+            [("SET", tag, _fresh_number(), "PX", _GENERATION_LASTS) for tag in tags]
+        )
+
+    def lease(self, key: str, length: Seconds) -> "_RedisLease":
+        """A lease to load `key`, renewed while it is held.
+
+        Raises:
+            ConfigurationError: a length that cannot work.
+        """
+        return _RedisLease(self._commands, key, length)
+
+    async def _read_shared(self, key: str, tags: Sequence[str], *, ages: bool) -> _Replies:
+        """The same for one key; tasks that ask for it in one turn share the commands."""
+        what = (key, *tags, ages) if tags or ages else key
+        while (followers := self._reads.lead(what)) is None:
+            replies: _Replies | None = await self._reads.follow(what)
+            if replies is not None:
+                return replies
+        try:
+            if what is key:
+                replies = ((await self._commands.execute("MGET", key),), (), ())
+            else:
+                replies = await self._read((key,), tags, ages=ages)
+        except BaseException as error:
+            self._reads.tell(what, followers, error)
+            raise
+        self._reads.tell(what, followers, replies)
+        return replies
+
+    async def _read(self, keys: Sequence[str], tags: Sequence[str], *, ages: bool) -> _Replies:
+        """What the server has."""
+        # MGET answers nil for a key of another type, where GET fails. One per key: the keys of a
+        # cluster live on several nodes, and all leave in one write anyway.
+        commands = [("MGET", key) for key in keys]
+        if ages:
+            commands += [("PTTL", key) for key in keys]
+        commands += [("MGET", tag) for tag in tags]
+        replies = await self._commands.execute_many(commands)
+        count, rest = len(keys), len(commands) - len(tags)
+        return replies[:count], replies[count:rest], [number for (number,) in replies[rest:]]
+
+    async def _current(
+        self, found: dict[str, Entry], generations: Mapping[str, Generation]
+    ) -> dict[str, Entry]:
+        """Of these entries, those whose tags were not bumped."""
+        others = sorted({tag for e in found.values() for tag in e.tags if tag not in generations})
+        if others:
+            _, _, numbers = await self._read((), others, ages=False)
+            generations = {**generations, **_numbers(others, numbers)}
+        return {key: entry for key, entry in found.items() if entry.is_current(generations)}
+
+    async def _seed(self, tags: Sequence[str]) -> dict[str, Generation]:
+        """The generations of tags that had none; whoever comes first decides."""
+        commands: list[Sequence[Any]] = [
+            ("SET", tag, _fresh_number(), "NX", "PX", _GENERATION_LASTS) for tag in tags
+        ]
+        commands += [("MGET", tag) for tag in tags]
+        replies = await self._commands.execute_many(commands)
+        numbers = _numbers(tags, [number for (number,) in replies[len(tags) :]])
+        # Evicted within that moment, or not ours: an entry with this one is gone when it is stored.
+        return {tag: numbers.get(tag, 0) for tag in tags}
 
 
-def _milliseconds(ttl: float) -> int:
-    return max(1, round(min(ttl, _LONGEST) * 1000))
+class _RedisLease:
+    """The cache's use of a lease: it asks once, and what becomes of it later is no error."""
+
+    def __init__(self, commands: Commands, key: str, length: Seconds) -> None:
+        # Braces and long keys have no place in a lease's name; two keys that share one by chance
+        # would only wait for each other.
+        name = f"cache:{blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
+        # A server that forgot a holder costs a second load at most: nobody waits after a restart.
+        self._lease = Lease(commands, name, length=length, on_lost="raise", after_restart="grant")
+
+    async def acquire(self) -> bool:
+        return await self._lease.try_acquire()
+
+    async def release(self) -> None:
+        with suppress(LeaseLost):  # somebody may have loaded the same meanwhile
+            await self._lease.release()
+
+
+def _numbers(tags: Sequence[str], replies: Sequence[Reply]) -> dict[str, Generation]:
+    """The generations that are there; what is no number of ours counts as missing."""
+    numbers: dict[str, Generation] = {}
+    for tag, reply in zip(tags, replies, strict=True):
+        if isinstance(reply, bytes) and reply.isdigit() and len(reply) <= 19:
+            numbers[tag] = int(reply)
+    return numbers
+
+
+def _fresh_number() -> Generation:
+    return secrets.randbits(62) + 1
+
+
+def _aged(entry: Entry, left: Reply, sent: float) -> Entry:
+    """With the time it was stored, reckoned from what the server leaves it."""
+    if not isinstance(left, int) or left == -1:  # somebody made it last forever
+        return entry
+    # From before the command was sent: an entry may seem older than it is, never younger.
+    age = max(0.0, min(entry.lasts, _LONGEST) - max(left, 0) / 1000)
+    return entry._replace(created=sent - age)
+
+
+def _milliseconds(duration: float) -> int:
+    return max(1, round(min(duration, _LONGEST) * 1000))

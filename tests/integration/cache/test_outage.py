@@ -9,9 +9,10 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from symphonia_perf._core.events import BypassEvent, Event
-from symphonia_perf.cache import Cache, RedisCacheStore
-from symphonia_perf.redis import wrap
+from symphonia_perf._core.events import BreakerEvent, BypassEvent, Event
+from symphonia_perf.cache import BreakerOptions, Cache, RedisCacheStore
+from symphonia_perf.errors import StoreTimeout, StoreUnavailable
+from symphonia_perf.redis import connect, wrap
 from symphonia_perf.testing import RedisServer
 
 pytestmark = pytest.mark.redis
@@ -136,3 +137,127 @@ async def test_two_services_share_what_one_loaded(cache: Cache, redis_server: Re
         assert await other.get("shared") == "loaded shared"
         assert await other.delete("shared")
     assert await cache.get("shared") is None
+
+
+PAUSE = 0.3
+
+
+@pytest.fixture
+async def broken(redis_server: RedisServer, events: list[Event]) -> AsyncIterator[Cache]:
+    """A cache whose test breaks the server."""
+    redis_server.start()
+    redis_server.resume()
+    redis_server.ask("FLUSHALL")
+    options = BreakerOptions(pause=PAUSE)
+    async with (
+        connect(redis_server.url, deadline=DEADLINE, reconnect_most=0.1) as redis,
+        Cache(RedisCacheStore(redis), breaker=options, observer=events.append) as cache,
+    ):
+        await ask(cache, "k")
+        yield cache
+        redis_server.resume()
+        redis_server.start()
+
+
+async def until_open(cache: Cache) -> int:
+    """Ask one after the other until the breaker opens; how many it took."""
+    for count in range(1, 200):
+        assert (await ask(cache, "k"))[0] == "loaded k"
+        if cache.stats().breaker == "open":
+            return count
+        await asyncio.sleep(0.01)
+    pytest.fail("the breaker stayed closed")
+
+
+def turns(events: list[Event]) -> list[str]:
+    return [event.kind for event in events if isinstance(event, BreakerEvent)]
+
+
+async def test_frozen_it_is_asked_a_few_times_and_then_not_waited_for(
+    broken: Cache, events: list[Event], redis_server: RedisServer
+) -> None:
+    redis_server.pause()
+    assert await until_open(broken) == 3
+    asked = sum(isinstance(e, BypassEvent) and isinstance(e.error, StoreTimeout) for e in events)
+    assert asked == 3
+    # Half a minute of waiting, were each of them to ask: only probes do.
+    started = time.monotonic()
+    for _ in range(150):
+        await ask(broken, "k")
+    took = time.monotonic() - started
+    probes = sum(isinstance(e, BypassEvent) and isinstance(e.error, StoreTimeout) for e in events)
+    assert probes - asked <= took / PAUSE + 1
+    assert turns(events) == ["opened"]
+    redis_server.resume()
+    await caches_again(broken)
+    assert broken.stats().breaker == "closed"
+    assert turns(events) == ["opened", "closed"]
+
+
+async def test_killed_and_restarted_it_opens_and_closes(
+    broken: Cache, events: list[Event], redis_server: RedisServer
+) -> None:
+    redis_server.kill()
+    await until_open(broken)
+    answers = await asyncio.gather(*(ask(broken, f"k{n}") for n in range(50)))
+    assert [value for value, _ in answers] == [f"loaded k{n}" for n in range(50)]
+    redis_server.start()
+    await caches_again(broken)
+    assert turns(events) == ["opened", "closed"]
+
+
+async def test_a_connection_cut_under_load_is_no_outage(redis_server: RedisServer) -> None:
+    redis_server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", redis_server.port)
+    writer.write(b"PING\r\n")
+    await reader.readline()
+    async with (
+        connect(redis_server.url, deadline=5.0) as redis,
+        # More patience than a loaded machine needs to connect again.
+        Cache(RedisCacheStore(redis), breaker=BreakerOptions(lasting=5)) as cache,
+    ):
+        # What the frozen server will read first cuts the connection the reads came on.
+        redis_server.pause()
+        writer.write(b"CLIENT KILL TYPE normal SKIPME yes\r\n")
+        await writer.drain()
+        going = [asyncio.create_task(ask(cache, "cut")) for _ in range(50)]
+        await asyncio.sleep(0.01)
+        redis_server.resume()
+        assert [value for value, _ in await asyncio.gather(*going)] == ["loaded cut"] * 50
+        assert cache.stats().bypassed == 50
+        assert cache.stats().breaker == "closed"
+        await caches_again(cache)
+        assert cache.stats().opened == 0
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_with_raise_an_open_breaker_says_so(redis_server: RedisServer) -> None:
+    redis_server.start()
+    async with (
+        connect(redis_server.url, deadline=DEADLINE) as redis,
+        Cache(RedisCacheStore(redis), on_error="raise") as cache,
+    ):
+        await cache.set("k", 1)
+        redis_server.pause()
+        try:
+            for _ in range(3):
+                with pytest.raises(StoreTimeout):
+                    await cache.get("k")
+            with pytest.raises(StoreUnavailable, match="breaker is open after StoreTimeout: MGET"):
+                await cache.get("k")
+        finally:
+            redis_server.resume()
+
+
+async def test_a_full_memory_opens_nothing(broken: Cache, redis_server: RedisServer) -> None:
+    redis_server.ask("CONFIG", "SET", "maxmemory", "1")
+    try:
+        for n in range(30):
+            await ask(broken, f"full:{n}")
+            await asyncio.sleep(0.01)
+        assert broken.stats().bypassed == 30  # writes, which the server refused
+        assert broken.stats().opened == 0
+        assert await broken.get("k") == "loaded k"
+    finally:
+        redis_server.ask("CONFIG", "SET", "maxmemory", "0")

@@ -1,8 +1,10 @@
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from enum import StrEnum
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, Literal, Protocol
 
 import pytest
+from bson import ObjectId
 
 from symphonia_perf.cache._arguments import Arguments, name_of
 from symphonia_perf.cache.keys import Template
@@ -101,3 +103,88 @@ def test_a_function_that_does_not_fit_its_template_is_refused(
 def test_a_name_for_messages() -> None:
     assert name_of(plan).endswith(".plan")
     assert name_of(partial(plan, "1")).startswith("functools.partial(")
+
+
+class Order:
+    pass
+
+
+class Status(StrEnum):
+    NEW = "new"
+
+
+class Named(Protocol):
+    name: str
+
+
+def by_order(order: Order) -> None: ...
+
+
+def by_list(ids: list[str]) -> None: ...
+
+
+def by_mapping(given: Annotated[dict[str, str] | None, "x"], other: bytes) -> None: ...
+
+
+def by_later(order: "NotThere") -> None: ...  # type: ignore[name-defined]  # noqa: F821 - the test
+
+
+def by_many(
+    *,
+    a: Status | None,
+    b: Annotated[int, "x"],
+    c: Any,
+    d: object,
+    e: ObjectId,
+    f: Hashable,
+    g: Named,
+    h: Literal["x"],
+    i: "Order | str",
+) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("template", "function", "message"),
+    [
+        ("o:{order}", by_order, r"'order' is a <class '.*Order'>, which has no place in a key"),
+        ("o:{ids}", by_list, r"'ids' is a list\[str\], which has no place in a key; .* by key="),
+        ("o:{given}:{other}", by_mapping, r"'other' is a <class 'bytes'>"),
+    ],
+)
+def test_a_type_that_cannot_form_a_key_is_refused(
+    template: str, function: Callable[..., Any], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Arguments(Template(template), function, ())
+
+
+def test_a_type_that_may_form_a_key_is_not_refused() -> None:
+    Arguments(Template("o:{a}:{b}:{c}:{d}:{e}:{f}:{g}:{h}:{i}"), by_many, ())
+    Arguments(Template("o:{order}"), by_later, ())
+
+
+def test_values_that_were_seen_are_looked_up_and_forgotten() -> None:
+    arguments = Arguments(Template("plan:{plan_id}"), plan, ())
+    for _ in range(2):
+        for n in range(1_100):
+            assert arguments.key((f"a b{n}",), {}) == f"plan:a%20b{n}"
+        assert arguments.key(("x" * 300,), {}) == arguments.key((), {"plan_id": "x" * 300})
+    assert len(arguments._recent) <= 1_024
+    assert max(len(values[0]) for values in arguments._recent) <= 200
+
+
+def test_values_that_are_equal_and_not_the_same_are_told_apart() -> None:
+    arguments = Arguments(Template("plan:{plan_id}"), plan, ())
+    for _ in range(2):
+        found = [arguments.key((value,), {}) for value in (1, True, 1.0, "1", None)]
+        assert found == ["plan:1", "plan:~true", "plan:1.0", "plan:1", "plan:~none"]
+
+
+def test_what_is_ignored_first_is_not_remembered() -> None:
+    def method(self: object, trace: object, plan_id: str, page: int = 1) -> None: ...
+
+    arguments = Arguments(Template("p:{plan_id}:{page}"), method, ["self", "trace"])
+    for trace in (object(), object()):
+        assert arguments.key((object(), trace, "a"), {}) == "p:a:1"
+        assert arguments.key((object(), trace, "a", 2), {}) == "p:a:2"
+    assert list(arguments._recent) == [("a",), ("a", 2)]

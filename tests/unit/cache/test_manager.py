@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from symphonia_perf._core.events import BypassEvent, CacheEvent, Event
-from symphonia_perf.cache import Cache, CacheStats, Entry, Found, MemoryCacheStore
+from symphonia_perf._core.events import BreakerEvent, BypassEvent, CacheEvent, Event
+from symphonia_perf.cache import BreakerOptions, Cache, CacheStats, Entry, Found, MemoryCacheStore
 from symphonia_perf.errors import (
     ConfigurationError,
     NotEncodable,
@@ -15,58 +15,7 @@ from symphonia_perf.errors import (
     SymphoniaError,
     WrongLoop,
 )
-
-
-class SlowStore:
-    """A far store: every operation waits until it is let through, and may be told to fail."""
-
-    def __init__(self) -> None:
-        self.data: dict[str, Entry] = {}
-        self.gates = {name: asyncio.Event() for name in ("get", "set", "delete")}
-        for gate in self.gates.values():
-            gate.set()
-        self.failing: set[str] = set()
-        self.calls: list[str] = []
-
-    async def _pass(self, name: str) -> None:
-        self.calls.append(name)
-        await self.gates[name].wait()
-        if name in self.failing:
-            raise StoreUnavailable("down", store="slow", operation=name)
-
-    async def get_many(self, keys: Sequence[str]) -> Found:
-        seen = {key: self.data[key] for key in keys if key in self.data}
-        await self._pass("get")
-        return Found(entries=seen)
-
-    async def set_many(self, entries: Mapping[str, Entry]) -> None:
-        await self._pass("set")
-        self.data.update(entries)
-
-    async def delete_many(self, keys: Sequence[str]) -> int:
-        await self._pass("delete")
-        return sum(self.data.pop(key, None) is not None for key in keys)
-
-
-class Loader:
-    def __init__(self, value: Any = "loaded") -> None:
-        self.value = value
-        self.runs = 0
-        self.go = asyncio.Event()
-        self.go.set()
-
-    async def __call__(self) -> Any:
-        self.runs += 1
-        value = self.value  # read at the start, as a database would
-        await self.go.wait()
-        if isinstance(value, Exception):
-            raise value
-        return value
-
-
-async def settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
+from tests.unit.cache.far import Clock, Loader, SlowStore, exactly, kinds, make, settle
 
 
 @pytest.fixture
@@ -81,16 +30,8 @@ def slow() -> SlowStore:
 
 @pytest.fixture
 async def cache(slow: SlowStore, events: list[Event]) -> AsyncIterator[Cache]:
-    async with Cache(slow, observer=events.append) as cache:
+    async with make(slow, observer=events.append) as cache:
         yield cache
-
-
-def kinds(events: list[Event]) -> list[str]:
-    return [
-        event.kind if isinstance(event, CacheEvent) else f"bypass {event.operation}"
-        for event in events
-        if isinstance(event, CacheEvent | BypassEvent)
-    ]
 
 
 async def test_missing_and_none_are_different(cache: Cache) -> None:
@@ -118,7 +59,7 @@ async def test_a_result_is_loaded_once_and_kept(
 
 
 async def test_prefix_version_and_ttl(slow: SlowStore) -> None:
-    async with Cache(slow, prefix="shop", version=2, ttl=5) as cache:
+    async with make(slow, prefix="shop", version=2, ttl=exactly(5)) as cache:
         await cache.set("a", 1)
         await cache.set("b", 1, ttl=7)
         await cache.get_or_load("c", Loader(), ttl=8)
@@ -282,6 +223,190 @@ async def test_with_raise_every_failure_is_ours(slow: SlowStore) -> None:
         assert cache.stats().bypassed == 0
 
 
+BREAKER = BreakerOptions(failures=3, lasting=0.2, pause=1.0)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def guarded(slow: SlowStore, events: list[Event], clock: Clock) -> AsyncIterator[Cache]:
+    async with make(slow, breaker=BREAKER, observer=events.append, clock=clock) as cache:
+        yield cache
+
+
+async def break_it(cache: Cache, slow: SlowStore, clock: Clock) -> None:
+    slow.failing = {"get", "set", "delete"}
+    for _ in range(3):
+        clock.now += 0.25
+        await cache.get("k")
+    assert cache.stats().breaker == "open"
+    slow.calls.clear()
+
+
+async def test_a_store_that_keeps_failing_is_not_asked(
+    guarded: Cache, slow: SlowStore, events: list[Event], clock: Clock
+) -> None:
+    await break_it(guarded, slow, clock)
+    load = Loader()
+    assert await guarded.get_or_load("k", load) == "loaded"
+    assert await guarded.get("k", "default") == "default"
+    assert not slow.calls
+    assert load.runs == 1
+    assert guarded.stats() == CacheStats(loads=1, bypassed=5, opened=1, breaker="open")
+    (refused,) = {e.error.args for e in events[-2:] if isinstance(e, BypassEvent)}
+    assert refused == (
+        "get: the store was not asked, the breaker is open after StoreUnavailable: down",
+    )
+
+
+async def test_it_is_asked_again_after_the_pause(
+    guarded: Cache, slow: SlowStore, events: list[Event], clock: Clock
+) -> None:
+    await break_it(guarded, slow, clock)
+    clock.now += 1.0
+    await guarded.get("k")  # a probe that fails
+    clock.now += 0.5
+    await guarded.get("k")
+    assert slow.calls == ["get"]
+    slow.failing = set()
+    clock.now += 0.5
+    assert await guarded.get_or_load("k", Loader()) == "loaded"
+    assert await guarded.get("k") == "loaded"
+    assert slow.calls == ["get", "get", "set", "get"]
+    assert (guarded.stats().breaker, guarded.stats().opened) == ("closed", 1)
+    opened, closed = (event for event in events if isinstance(event, BreakerEvent))
+    assert (opened.kind, repr(opened.error)) == ("opened", "StoreUnavailable('down')")
+    assert (closed.kind, closed.error, closed.duration) == ("closed", None, 2.0)
+
+
+async def test_opening_is_logged_by_default_and_closing_is_no_trouble(
+    slow: SlowStore, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Cache(slow, breaker=BREAKER, clock=clock) as cache:
+        await break_it(cache, slow, clock)
+        assert (
+            "cache: breaker opened (0 more since the last warning): StoreUnavailable('down')"
+            in caplog.messages
+        )
+        caplog.clear()
+        slow.failing = set()
+        clock.now += 1.0
+        await cache.get("k")
+        assert cache.stats().breaker == "closed"
+        assert not caplog.messages
+
+
+async def test_of_a_crowd_one_asks_and_another_when_it_is_cancelled(
+    guarded: Cache, slow: SlowStore, clock: Clock
+) -> None:
+    await break_it(guarded, slow, clock)
+    clock.now += 1.0
+    slow.failing = set()
+    slow.gates["get"].clear()
+    crowd = [asyncio.create_task(guarded.get("k", n)) for n in range(100)]
+    await settle()
+    assert slow.calls == ["get"]
+    assert guarded.stats().breaker == "half-open"
+    assert [task.done() for task in crowd] == [False] + [True] * 99
+    crowd[0].cancel()
+    await settle()
+    second = asyncio.create_task(guarded.get("k"))
+    await settle()
+    assert slow.calls == ["get", "get"]
+    slow.gates["get"].set()
+    await second
+    assert guarded.stats().breaker == "closed"
+
+
+async def test_a_change_is_tried_where_nobody_would_hear_that_it_was_not(
+    guarded: Cache, slow: SlowStore, clock: Clock
+) -> None:
+    slow.data["cache:k"] = Entry(value="old", ttl=60)
+    await break_it(guarded, slow, clock)
+    assert await guarded.delete("k") is False
+    slow.failing = set()
+    assert await guarded.delete("k") is True
+    await guarded.set("k", "new")
+    assert slow.data["cache:k"].value == "new"
+    assert slow.calls == ["delete", "delete", "set"]
+    assert guarded.stats().breaker == "open"
+
+
+async def test_with_raise_an_open_breaker_raises_at_once(slow: SlowStore, clock: Clock) -> None:
+    async with Cache(slow, on_error="raise", breaker=BREAKER, clock=clock) as cache:
+        slow.failing = {"get"}
+        for _ in range(3):
+            clock.now += 0.25
+            with pytest.raises(StoreUnavailable, match=r"^down$"):
+                await cache.get("k")
+        slow.calls.clear()
+        load = Loader()
+        for use, name in (
+            (cache.get("k"), "get"),
+            (cache.get_or_load("k", load), "get"),
+            (cache.set("k", 1), "set"),
+            (cache.delete("k"), "delete"),
+        ):
+            with pytest.raises(StoreUnavailable, match="the breaker is open") as refused:
+                await use
+            assert (refused.value.store, refused.value.operation) == ("cache", name)
+        assert not slow.calls
+        assert load.runs == 0
+
+
+async def test_without_a_breaker_it_is_always_asked(slow: SlowStore, clock: Clock) -> None:
+    async with Cache(slow, breaker=None, clock=clock, observer=lambda _: None) as cache:
+        slow.failing = {"get"}
+        for _ in range(100):
+            clock.now += 0.25
+            await cache.get("k")
+        assert slow.calls == ["get"] * 100
+        assert cache.stats() == CacheStats(bypassed=100)
+
+
+async def test_what_the_caller_did_wrong_opens_nothing(
+    guarded: Cache, slow: SlowStore, clock: Clock
+) -> None:
+    class Unencodable(SlowStore):
+        async def set_many(self, entries: Mapping[str, Entry]) -> None:
+            raise NotEncodable(f"{entries}: a lock", store="redis", operation="SET")
+
+    slow.refusing = {"get", "set"}
+    async with Cache(Unencodable(), breaker=BREAKER, clock=clock) as other:
+        for _ in range(100):
+            clock.now += 0.25
+            await guarded.get("k")
+            await guarded.set("k", 1)
+            await other.set("k", 1)
+        assert guarded.stats() == CacheStats(bypassed=200)
+        assert other.stats() == CacheStats(bypassed=100)
+
+
+async def test_a_refusal_is_an_answer_and_closes_it(
+    guarded: Cache, slow: SlowStore, events: list[Event], clock: Clock
+) -> None:
+    await break_it(guarded, slow, clock)
+    slow.failing, slow.refusing = set(), {"get"}
+    clock.now += 1.0
+    await guarded.get("k")
+    assert guarded.stats().breaker == "closed"
+    assert [e.kind for e in events if isinstance(e, BreakerEvent)] == ["opened", "closed"]
+
+
+async def test_opened_again_the_cache_asks_its_store(slow: SlowStore, clock: Clock) -> None:
+    cache = Cache(slow, breaker=BREAKER, clock=clock, observer=lambda _: None)
+    async with cache:
+        await break_it(cache, slow, clock)
+    slow.failing = set()
+    async with cache:
+        assert cache.stats().breaker == "closed"
+        await cache.get("k")
+        assert slow.calls == ["get"]
+
+
 async def test_what_cannot_be_stored_is_returned_and_told() -> None:
     events: list[Event] = []
     async with Cache(MemoryCacheStore(), observer=events.append) as cache:
@@ -308,7 +433,7 @@ async def test_a_bypass_is_logged_by_default(
 
 async def test_a_corrupt_entry_is_a_miss_and_is_counted(events: list[Event]) -> None:
     class Damaged(SlowStore):
-        async def get_many(self, keys: Sequence[str]) -> Found:
+        async def get_many(self, keys: Sequence[str], *_: Any, **__: Any) -> Found:
             return Found(entries={}, corrupt=keys)
 
     async with Cache(Damaged(), observer=events.append) as cache:
@@ -372,18 +497,6 @@ async def test_closing_ends_loads_under_way(slow: SlowStore) -> None:
 
 
 async def test_events_tell_durations() -> None:
-    class Clock:
-        now = 0.0
-
-        def monotonic(self) -> float:
-            return self.now
-
-        def time(self) -> float:
-            return 0.0
-
-        async def sleep(self, delay: float) -> None:
-            self.now += delay
-
     clock, events = Clock(), list[Event]()
 
     async def load() -> int:
@@ -399,6 +512,7 @@ async def test_events_tell_durations() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"breaker": False}, r"breaker=False: expected BreakerOptions\(...\) or None"),
         ({"on_error": "ignore"}, "on_error='ignore': expected 'bypass' or 'raise'"),
         ({"ttl": 0}, "ttl=0"),
         ({"ttl": None}, "ttl=None"),

@@ -1,6 +1,8 @@
 """What the Redis store sends, and what it makes of bytes that are not its own."""
 
+import asyncio
 import struct
+import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -9,7 +11,7 @@ from fakeredis import FakeAsyncRedis
 
 from symphonia_perf._core.codecs import JsonCodec
 from symphonia_perf.cache import Entry, RedisCacheStore
-from symphonia_perf.errors import ConfigurationError, NotEncodable
+from symphonia_perf.errors import ConfigurationError, MissingExtra, NotEncodable
 from symphonia_perf.redis import Commands, wrap
 
 
@@ -45,7 +47,95 @@ async def test_each_operation_is_one_round_trip(client: FakeAsyncRedis) -> None:
     await store.get_many(["a"])
     await store.get_many(["a", "b", "c"])
     await store.delete_many(["a", "b"])
-    assert recorder.trips == [["SET", "SET"], ["MGET"], ["MGET"] * 3, ["UNLINK"] * 2]
+    await store.get_many(["a", "b"], ages=True)
+    await store.bump_tags(["t", "u"])
+    await store.get_many(["a"], ["t", "u"], ages=True)
+    assert recorder.trips == [
+        *(["SET", "SET"], ["MGET"], ["MGET"] * 3, ["UNLINK"] * 2),
+        *(["MGET", "MGET", "PTTL", "PTTL"], ["SET", "SET"], ["MGET", "PTTL", "MGET", "MGET"]),
+    ]
+
+
+async def test_a_tag_without_a_generation_takes_one_more_trip_once(client: FakeAsyncRedis) -> None:
+    recorder = Recorder(wrap(client))
+    store = RedisCacheStore(recorder)
+    first = await store.get_many(["a"], ["t"])
+    assert (await store.get_many(["a"], ["t"])).generations == first.generations
+    assert recorder.trips == [["MGET", "MGET"], ["SET", "MGET"], ["MGET", "MGET"]]
+    assert 29 * 86_400 < await client.ttl("t") <= 30 * 86_400
+    other = await RedisCacheStore(wrap(client)).get_many([], ["t"])
+    assert other.generations == first.generations
+
+
+async def test_tags_that_were_not_asked_for_are_checked_too(client: FakeAsyncRedis) -> None:
+    recorder = Recorder(wrap(client))
+    store = RedisCacheStore(recorder)
+    now = (await store.get_many([], ["t", "u"])).generations
+    await store.set_many({"k": Entry(value=1, ttl=60.0, tags=now)})
+    recorder.trips.clear()
+    assert (await store.get_many(["k"], ["t"])).entries
+    assert recorder.trips == [["MGET", "MGET"], ["MGET"]]
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", b"-5", b"9" * 40])
+async def test_a_generation_that_is_lost_or_damaged_makes_entries_gone(
+    client: FakeAsyncRedis, damage: bytes
+) -> None:
+    store = RedisCacheStore(wrap(client))
+    now = (await store.get_many([], ["t"])).generations
+    await store.set_many({"k": Entry(value=1, ttl=60.0, tags=now)})
+    if damage:
+        await client.set("t", damage)
+    else:
+        await client.delete("t")
+    assert not (await store.get_many(["k"])).entries
+    assert not (await store.get_many(["k"], ["t"])).entries
+    assert not (await store.get_many(["k"])).entries
+
+
+async def test_a_key_that_somebody_made_last_has_no_age(client: FakeAsyncRedis) -> None:
+    store = RedisCacheStore(wrap(client))
+    await store.set_many({"k": Entry(value=1, ttl=60.0, stale_for=5.0)})
+    await client.persist("k")
+    assert (await store.get_many(["k"], ages=True)).entries["k"].created is None
+
+
+async def test_reads_of_one_turn_share_a_command_and_no_object(client: FakeAsyncRedis) -> None:
+    recorder = Recorder(wrap(client))
+    store = RedisCacheStore(recorder)
+    await store.set_many({"k": Entry(value=[1], ttl=60.0, stale_for=1.0)})
+    recorder.trips.clear()
+    found = await asyncio.gather(
+        *(store.get_many(["k"], ages=ages) for ages in (False, True) for _ in range(10))
+    )
+    assert sorted(recorder.trips) == [["MGET"], ["MGET", "PTTL"]]
+    values = [each.entries["k"].value for each in found]
+    assert values == [[1]] * 20
+    assert len({id(value) for value in values}) == 20
+    assert [each.entries["k"].created is None for each in found] == [True] * 10 + [False] * 10
+
+
+async def test_large_values_are_packed_where_that_is_asked_for(client: FakeAsyncRedis) -> None:
+    value = "x" * 100_000
+    packing, plain = (RedisCacheStore(wrap(client), compress_above=n) for n in (1000, None))
+    await packing.set_many({"big": Entry(value=value, ttl=60.0), "small": Entry(value=1, ttl=1.0)})
+    assert await client.strlen("big") < 1000
+    assert (await plain.get_many(["big"])).entries["big"].value == value
+    with pytest.raises(ConfigurationError, match="compress_above=5 beside a codec"):
+        RedisCacheStore(wrap(client), codec=JsonCodec(), compress_above=5)
+
+
+async def test_without_zstd_a_packed_entry_is_a_miss_and_packing_is_refused(
+    client: FakeAsyncRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await RedisCacheStore(wrap(client), compress_above=10).set_many(
+        {"k": Entry(value="x" * 1000, ttl=60.0)}
+    )
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    found = await RedisCacheStore(wrap(client)).get_many(["k"])
+    assert (list(found.corrupt), found.entries) == (["k"], {})
+    with pytest.raises(MissingExtra, match="zstandard"):
+        RedisCacheStore(wrap(client), compress_above=10)
 
 
 @pytest.mark.parametrize(
@@ -64,16 +154,16 @@ async def test_the_server_counts_the_time(ttl: float, milliseconds: int) -> None
     assert (name, key, px, length) == ("SET", "k", "PX", milliseconds)
 
 
-GOOD = struct.pack(">Bd", 1, 60.0)
+GOOD = struct.pack(">BBd", 2, 0, 60.0)
 
 
 @pytest.mark.parametrize(
     "data",
     [
         b"",
-        b"\x01",
+        b"\x02",
         b"plain text of somebody else",
-        struct.pack(">Bd", 2, 60.0) + b"the form of a newer version",
+        struct.pack(">BBd", 3, 0, 60.0) + b"the form of a newer version",
         GOOD,
         GOOD + b"\x00\xff\xff",
     ],

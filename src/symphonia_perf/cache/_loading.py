@@ -1,0 +1,281 @@
+"""Look, else load once, and serve what is stale while it is loaded anew."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from threading import get_ident
+from typing import Any, NamedTuple
+from weakref import WeakSet
+
+from symphonia_perf._core.binding import Binding
+from symphonia_perf._core.singleflight import Flight, SingleFlight
+from symphonia_perf.cache._journal import Journal
+from symphonia_perf.cache.entry import Entry, Generation
+from symphonia_perf.cache.guarded import GuardedStore, Look
+from symphonia_perf.cache.options import Recipe
+from symphonia_perf.cache.stores import Lease
+from symphonia_perf.errors import LoadTimeout
+
+__all__ = ["Load", "Loading", "chance"]
+
+_POLL, _JITTER = 0.2, 0.1  # seconds between two tries of a waiter: at most five a second
+_REST = 1.0  # seconds between two background loads of a key whose loader raises
+_RESTING = 1_000  # keys of which that is remembered
+_opened: "WeakSet[Loading]" = WeakSet()
+
+
+def _forked() -> None:
+    """A child has opened nothing: what its parent opened must not answer from memory."""
+    for each in tuple(_opened):
+        each.peek = each.refuse
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def chance() -> float:
+    """0 to 1; it spreads what would happen at one moment."""
+    from random import random  # noqa: PLC0415 - five modules, of no use before the first load
+
+    return random()  # noqa: S311 - nobody gains by guessing it
+
+
+class Load(NamedTuple):
+    """One call: what is wanted, and how to get it; a tuple, as there is one for every far hit."""
+
+    key: str  # as the store has it
+    load: Callable[[], Awaitable[Any]]
+    recipe: Recipe
+    tags: Sequence[str]  # as the store has them
+    # From before the loader runs; None: the store did not answer, so nothing is kept in it.
+    generations: Mapping[str, Generation] | None = None
+    spare: Entry | None = None  # served if the loader raises
+
+
+class Loading:
+    """Gets results, from the store or from their loaders; keys and tags are the store's own.
+
+    Args:
+        store: where they are kept.
+        journal: counts and tells.
+        now: monotonic time.
+    """
+
+    def __init__(self, store: GuardedStore, *, journal: Journal, now: Callable[[], float]) -> None:
+        self._store = store
+        self._journal = journal
+        self._now = now
+        self._resting: dict[str, float] = {}
+        self._binding = Binding("the cache")
+        self.flights: SingleFlight[Any] = SingleFlight()
+        self.hits = 0  # in memory; the journal has the others
+        # The entry, if it is at hand and can be served as it is.
+        self.peek: Callable[[str], Entry | None] = self.refuse
+
+    def open(self) -> None:
+        """Bind to this process and event loop; what an earlier loop left is not waited for."""
+        self._binding.open()
+        self._store.open()
+        self.flights = SingleFlight()
+        self._resting = {}
+        self.peek = self._peeking()
+        _opened.add(self)
+
+    def refuse(self, key: str) -> Entry | None:
+        """What a peek is while this is not open.
+
+        Raises:
+            NotOpen, WrongLoop: always.
+        """
+        self._binding.check()
+        return self._store.peek(key)
+
+    def _peeking(self) -> Callable[[str], Entry | None]:
+        """A peek for this thread. It is the one path where every attribute and call is felt.
+
+        The event loop is looked at only where something is waited for: Python 3.11 asks the system
+        for the process id whenever it is asked for the running loop, which takes as long as all
+        this.
+        """
+        thread, look, tell, loading = get_ident(), self._store.peek, self._journal.hit, self
+        listens = self._journal.listens
+
+        def peek(key: str) -> Entry | None:
+            if get_ident() != thread:
+                loading.check()
+            entry = look(key)
+            if entry is not None:
+                loading.hits += 1
+                if listens:
+                    tell(key)
+            return entry
+
+        return peek
+
+    async def aclose(self) -> None:
+        """Cancel loads under way."""
+        self._binding.check()
+        self._binding.close()
+        self.peek = self.refuse
+        await self.flights.aclose()
+
+    def check(self) -> None:
+        """Return if used where it was opened.
+
+        Raises:
+            NotOpen, WrongLoop: it is not.
+        """
+        self._binding.check()
+
+    async def result(self, call: Load) -> Any:
+        """What is under the key, else what the loader returns, which is then stored.
+
+        Raises:
+            SymphoniaError: the loader asks for its own key, or the cache was closed meanwhile.
+            LoadTimeout: it took too long.
+            StoreError: the store failed, and that is raised.
+            Exception: whatever the loader raises.
+        """
+        self._binding.check()
+        recipe, key, flights = call.recipe, call.key, self.flights
+        if recipe.keeps_nothing:
+            return await self._timed(call)
+        landed = True
+        while landed and not flights.awaited(key):
+            watch = flights.watch(key)
+            try:
+                look = await self._store.look(key, call.tags, ages=recipe.wants_ages)
+            finally:
+                landed = flights.unwatch(key, watch)
+            entry = _served(recipe, look)
+            if entry is not None:
+                if look.state == "stale":
+                    call = call._replace(generations=look.generations, spare=entry)
+                    self._refresh_behind(call)
+                return entry.value
+            spare = look.entry if look.state == "spare" else None
+            call = call._replace(generations=look.generations, spare=spare)
+        if recipe.loading.lock == "none":
+            return await self._load(call, Flight())
+        return await flights.run(key, partial(self._load, call), labels=call.tags)
+
+    async def fresh(self, call: Load) -> Any:
+        """What the loader returns now, stored in place of what is there; raises as `result`."""
+        await self.flights.supersede(call.key)
+        call = call._replace(generations=await self._store.generations(call.tags))
+        run = partial(self._load_here, call)
+        return await self.flights.run(call.key, run, labels=call.tags)
+
+    async def delete(self, keys: Sequence[str]) -> int:
+        """Remove entries, and overtake loads of them; how many there were.
+
+        Raises:
+            NotOpen, WrongLoop: used outside `async with`, or elsewhere.
+            StoreError: the store failed, and that is raised.
+        """
+        self._binding.check()
+        for key in keys:
+            await self.flights.supersede(key)
+        return await self._store.delete(keys) if keys else 0
+
+    def _refresh_behind(self, call: Load) -> None:
+        """Load in the background, once at a time, and not again at once when that raises."""
+        if self._now() >= self._resting.get(call.key, 0.0):
+            self.flights.launch(call.key, partial(self._load, call), labels=call.tags)
+
+    async def _load(self, call: Load, flight: Flight) -> Any:
+        if call.recipe.loading.lock != "distributed" or call.generations is None:
+            return await self._load_here(call, flight)
+        lease = self._store.lease(call.key, call.recipe.lease)
+        if not await self._my_turn(call, lease):
+            return await self._load_here(call._replace(generations=None), flight)
+        try:
+            # Somebody may have loaded it between our look and our turn.
+            look = await self._store.look(call.key, call.tags, ages=call.recipe.wants_ages)
+            entry = _served(call.recipe, look)
+            if entry is not None and look.state == "fresh":
+                return entry.value
+            return await self._load_here(call._replace(generations=look.generations), flight)
+        finally:
+            await lease.release()
+
+    async def _my_turn(self, call: Load, lease: Lease) -> bool:
+        """Wait until the lease is ours; False where the store does not answer."""
+        try:
+            async with asyncio.timeout(call.recipe.timeout):
+                while not (answer := await self._store.acquired(lease)):
+                    if answer is None:
+                        return False
+                    await asyncio.sleep(_POLL + _JITTER * chance())
+        except TimeoutError as error:
+            raise LoadTimeout(
+                f"{call.key!r}: another process has been loading it for {call.recipe.timeout:g} s"
+            ) from error
+        return True
+
+    async def _load_here(self, call: Load, flight: Flight) -> Any:
+        started = self._now()
+        try:
+            value = await self._timed(call)
+        except Exception as error:
+            self._journal.note("error", call.key, started)
+            kept = call.recipe.lifetime.entry_of_error(error, call.generations or {}, chance())
+            if kept is not None:
+                await self._keep(call, kept, flight)
+                raise
+            self._rest(call.key)
+            if flight.superseded or call.spare is None:
+                raise
+            if call.spare.state(self._now()) == "gone":
+                raise
+            if not flight.background:
+                self._journal.note("stale", call.key, started)
+            return call.spare.value
+        self._journal.note("load", call.key, started)
+        entry = call.recipe.entry(value, call.generations or {}, chance())
+        if entry is not None:
+            await self._keep(call, entry, flight)
+        return value
+
+    async def _keep(self, call: Load, entry: Entry, flight: Flight) -> None:
+        if call.generations is not None and not flight.superseded:
+            flight.committing = True
+            await self._store.write({call.key: entry})
+
+    async def _timed(self, call: Load) -> Any:
+        timeout = call.recipe.timeout
+        if timeout is None:
+            return await call.load()
+        limit = asyncio.timeout(timeout)
+        try:
+            async with limit:
+                return await call.load()
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise LoadTimeout(
+                f"the load of {call.key!r} took longer than {timeout:g} s; give it more by timeout="
+            ) from error
+
+    def _rest(self, key: str) -> None:
+        if len(self._resting) >= _RESTING:
+            self._resting.clear()
+        self._resting[key] = self._now() + _REST
+
+
+def _served(recipe: Recipe, look: Look) -> Entry | None:
+    """The entry that is served, fresh or stale.
+
+    Raises:
+        Exception: what the loader raised, where the entry stands for that.
+    """
+    entry = look.entry
+    if entry is None or look.state not in {"fresh", "stale"}:
+        return None
+    if entry.raised:
+        error = recipe.lifetime.error(entry)
+        if error is None:
+            return None
+        raise error
+    return entry
