@@ -66,7 +66,8 @@ class DriverSubscriber:
         self._steps.put_nowait((word, hear))
 
     async def _keep(self) -> None:
-        while True:
+        # redis-py swallows cancellations, and asyncio.run() sends only one.
+        while not _is_cancelled():
             pubsub: Any = self._client.pubsub()
             try:
                 await pubsub.connect()
@@ -132,7 +133,7 @@ class DriverSubscriber:
 
     async def _read(self, pubsub: Any) -> None:
         """Return when the connection is of no use any more."""
-        while True:
+        while not _is_cancelled():
             try:
                 reply = await pubsub.parse_response(block=False, timeout=_SILENCE)
             except ResponseError as refusal:
@@ -157,3 +158,8 @@ class DriverSubscriber:
             return False  # it cannot serve now
         self.subscriptions.refused(word, translate(reply, verb))
         return True
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -5,6 +5,7 @@ from typing import Any
 import redis.exceptions as driver
 
 from symphonia_perf.errors import CommandError, StoreError, StoreTimeout, StoreUnavailable
+from symphonia_perf.redis._replies import UNSERVED
 
 __all__ = ["cannot_be_routed", "translate"]
 
@@ -64,7 +65,11 @@ def _translate(error: Exception, operation: str) -> StoreError:
     if isinstance(error, driver.ClusterDownError | driver.SlotNotCoveredError):
         return StoreUnavailable(message, store="redis", operation=operation)
     if isinstance(error, driver.ResponseError):
-        return CommandError(message, code=_code(error), operation=operation)
+        code = _code(error)
+        if code in UNSERVED:  # as our own client has it
+            message = f"{message} (it was not executed)"
+            return StoreUnavailable(message, store="redis", operation=operation)
+        return CommandError(message, code=code, operation=operation)
     if cannot_be_routed(error):
         code = "CROSSSLOT" if "slot" in str(error) else "ERR"
         return CommandError(message, code=code, operation=operation)

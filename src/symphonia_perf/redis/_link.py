@@ -123,18 +123,21 @@ class Link:
     async def _watch(self, connection: Connection) -> None:
         """Return when the connection is lost; end it when nobody answers on it."""
         interval = self._interval
-        pinged = False
+        pinged_at: float | None = None
         while True:
             try:
                 async with asyncio.timeout(interval):
                     await self._lost.wait()
             except TimeoutError:
-                if not self._pings or self._loop.time() - connection.heard_at < interval:
-                    pinged = False
-                elif pinged:
-                    connection.abort(f"no sign of life for {2 * interval:g} s")
-                else:
-                    pinged = True
+                now, heard_at = self._loop.time(), connection.heard_at
+                if not self._pings:
+                    continue
+                # Not by how long ago it was heard: a timer fires a little late, so the answer to a
+                # ping of the last look is a little older than the interval on a healthy link.
+                if pinged_at is not None and heard_at < pinged_at:
+                    connection.abort(f"no sign of life for {now - heard_at:.3g} s")
+                elif now - heard_at >= interval:
+                    pinged_at = now
                     connection.submit(_PING, self._ignored(1), 1)
             else:
                 return

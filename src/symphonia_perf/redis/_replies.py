@@ -7,12 +7,21 @@ from symphonia_perf.errors import CommandError, StoreError, StoreTimeout, StoreU
 from symphonia_perf.redis._slots import Late
 from symphonia_perf.redis.connection import ServerRefusal
 
-__all__ = ["explained", "needs_reconnect", "raise_first", "refused", "timed_out", "told"]
+__all__ = [
+    "UNSERVED",
+    "explained",
+    "needs_reconnect",
+    "raise_first",
+    "refused",
+    "timed_out",
+    "told",
+]
 
 # The server is there and cannot serve now; the command was not executed.
 _AWAY = frozenset({"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN"})
 # It will not serve this connection any more: another primary, or another password.
 _RECONNECT = frozenset({"NOAUTH", "READONLY"})
+UNSERVED = _AWAY | _RECONNECT
 # Only what runs a program can answer with errors inside a list.
 _PROGRAMS = frozenset({"EVAL", "EVALSHA", "EVALSHA_RO", "EVAL_RO", "EXEC", "FCALL", "FCALL_RO"})
 
@@ -33,7 +42,7 @@ def refused(refusal: BaseException, operation: str) -> StoreError:
     code = code_of(refusal)
     message = f"{operation}: {refusal}"
     error: StoreError
-    if code in _AWAY or code in _RECONNECT:
+    if code in UNSERVED:
         error = StoreUnavailable(
             f"{message} (it was not executed)", store="redis", operation=operation
         )

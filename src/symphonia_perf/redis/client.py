@@ -2,7 +2,8 @@
 
 import asyncio
 from asyncio import get_running_loop
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
@@ -10,7 +11,7 @@ from typing import Any, Self
 from symphonia_perf._core.binding import Binding
 from symphonia_perf._core.durations import seconds
 from symphonia_perf._core.events import LogObserver, Observer
-from symphonia_perf.errors import ConfigurationError, StoreError
+from symphonia_perf.errors import ConfigurationError, StoreError, StoreTimeout
 from symphonia_perf.redis._arguments import command_name
 from symphonia_perf.redis._channel import Channel
 from symphonia_perf.redis._link import Link
@@ -289,8 +290,12 @@ class RedisClient:
 
         Open it with `async with`. Its commands have no deadline but their own timeout, and wait for
         one another: use one per task that blocks.
+
+        A command that its caller gives up, by cancelling it or by a `deadline`, ends this
+        connection: else the server would give the next element to nobody. What was on its way at
+        that moment is lost, as with every BLPOP; BLMOVE keeps it.
         """
-        return RedisClient(self._options, observer=self._observer, _may_block=True)
+        return _BlockingClient(self._options, observer=self._observer, _may_block=True)
 
     def pubsub(self) -> PubSub:
         """Publish and subscribe, on one more connection of this client: always the same object.
@@ -367,3 +372,31 @@ class RedisClient:
     def _opened(self) -> Channel:
         assert self._channel is not None  # noqa: S101 - it was open when the command was sent
         return self._channel
+
+
+class _BlockingClient(RedisClient):
+    """What blocks here is taken back from the server when nobody waits for it any more."""
+
+    async def execute(self, *args: Argument, deadline: Seconds | None = None) -> Reply:
+        with self._taken_back():
+            return await super().execute(*args, deadline=deadline)
+
+    async def execute_many(
+        self,
+        commands: Sequence[Sequence[Argument]],
+        *,
+        return_errors: bool = False,
+        deadline: Seconds | None = None,
+    ) -> list[Reply]:
+        with self._taken_back():
+            return await super().execute_many(
+                commands, return_errors=return_errors, deadline=deadline
+            )
+
+    @contextmanager
+    def _taken_back(self) -> Iterator[None]:
+        try:
+            yield
+        except (asyncio.CancelledError, StoreTimeout):
+            self._opened().link.renew("a blocking command was given up")
+            raise

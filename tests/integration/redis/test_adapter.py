@@ -228,10 +228,11 @@ async def test_a_connection_is_only_borrowed(server: RedisServer) -> None:
     for _ in range(3):  # the client and its adapter share the one there is
         assert await redis.execute_many([("GET", "k"), ("CLIENT", "GETNAME")]) == [b"v", b"mine"]
         assert await client.get("k") == b"v"
-    taken = await client.connection_pool.get_connection()
+    pool: Any = client.connection_pool
+    taken = await pool.get_connection()
     with pytest.raises(StoreUnavailable, match="Too many connections"):
         await redis.execute("GET", "k")
-    await client.connection_pool.release(taken)
+    await pool.release(taken)
     with pytest.raises(CommandError, match="WRONGTYPE"):
         await redis.execute("LPUSH", "k", 1)
     assert await redis.execute("GET", "k") == b"v"

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import random
+import re
 import threading
 import time
 import weakref
@@ -329,6 +330,44 @@ async def test_a_silent_server_is_given_up() -> None:
         assert "no sign of life" in next(e.reason for e in events if e.kind == "lost")
     silent.close()
     await silent.wait_closed()
+
+
+async def test_an_idle_connection_is_kept(redis_url: str) -> None:
+    events: list[Any] = []
+
+    async def pings() -> int:
+        stats = await asker.execute("INFO", "commandstats")
+        found = re.search(rb"cmdstat_ping:calls=(\d+)", stats)
+        return int(found[1]) if found else 0
+
+    async with (
+        connect(redis_url) as asker,
+        connect(redis_url, health_interval=0.02, observer=events.append) as idle,
+    ):
+        before = await pings()
+        async with asyncio.timeout(20):
+            while await pings() < before + 20:  # noqa: ASYNC110 - the server is asked
+                await asyncio.sleep(0.02)
+        assert idle.stats().connections == 1
+        assert [event.kind for event in events] == ["connected"]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "deadline"])
+async def test_what_a_blocking_caller_gave_up_takes_nothing(redis_url: str, how: str) -> None:
+    async with connect(redis_url, reconnect_step=0.01) as client, client.blocking() as blocking:
+        if how == "cancelled":
+            task = asyncio.ensure_future(blocking.execute("BLPOP", "jobs", 0))
+            await until(lambda: blocking.stats().in_flight == 1)
+            task.cancel()
+            await asyncio.wait({task})
+            assert task.cancelled()
+        else:
+            with pytest.raises(StoreTimeout):
+                await blocking.execute("BLPOP", "jobs", 0, deadline=0.05)
+        await until(lambda: blocking.stats().connections == 2)
+        await client.execute("RPUSH", "jobs", "one")
+        assert await client.execute("LLEN", "jobs") == 1
+        assert await blocking.execute("BLPOP", "jobs", 1) == [b"jobs", b"one"]
 
 
 async def test_a_server_that_never_greets_is_given_up() -> None:

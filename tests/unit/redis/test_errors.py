@@ -61,12 +61,10 @@ def test_one_of_ours_stays() -> None:
         (driver.ResponseError("syntax error", status_code="ERR"), "ERR"),
         (driver.NoScriptError("No matching script."), "NOSCRIPT"),
         (driver.NoScriptError("No such script.", status_code="NOSCRIPT"), "NOSCRIPT"),
-        (driver.ReadOnlyError("You can't write"), "READONLY"),
         (driver.OutOfMemoryError("command not allowed"), "OOM"),
         (driver.NoPermissionError("no"), "NOPERM"),
         (driver.MovedError("1 127.0.0.1:1"), "MOVED"),
         (driver.AskError("1 127.0.0.1:1"), "ASK"),
-        (driver.TryAgainError("again"), "TRYAGAIN"),
         (driver.ClusterCrossSlotError("Keys"), "CROSSSLOT"),
         (driver.RedisClusterException("all keys must map to the same key slot"), "CROSSSLOT"),
         (driver.RedisClusterException("No way to dispatch this command"), "ERR"),
@@ -78,6 +76,22 @@ def test_a_refusal_keeps_its_code(error: Exception, code: str) -> None:
     found = translate(error, "GET")
     assert isinstance(found, CommandError)
     assert found.code == code
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        driver.ReadOnlyError("You can't write"),
+        driver.TryAgainError("again"),
+        driver.ResponseError("BUSY Redis is busy running a script."),
+        driver.ResponseError("MASTERDOWN Link with MASTER is down"),
+    ],
+    ids=["READONLY", "TRYAGAIN", "BUSY", "MASTERDOWN"],
+)
+def test_a_server_that_cannot_serve_now_is_away_as_for_our_own_client(error: Exception) -> None:
+    found = translate(error, "GET")
+    assert isinstance(found, StoreUnavailable)
+    assert "it was not executed" in str(found)
 
 
 def test_errors_inside_a_program_s_list_are_ours() -> None:
