@@ -16,8 +16,9 @@ from starlette.background import BackgroundTask
 
 from examples.orders import routes, settings
 from examples.orders.routes import Cursor, NotFound
+from examples.orders.rules import RULES
 from examples.orders.settings import SendNotification
-from symphonia_perf.cache import Cache, MemoryCacheStore, RedisCacheStore
+from symphonia_perf.cache import TTL, Cache, MemoryCacheStore, RedisCacheStore
 from symphonia_perf.mongo import (
     Index,
     IndexRegistry,
@@ -90,7 +91,7 @@ def create_app(
     )
     db = settings.open_database(client, database)
     redis = connect(redis_url) if redis_url else None
-    cache = Cache(MemoryCacheStore() if redis is None else RedisCacheStore(redis))
+    cache = Cache(MemoryCacheStore() if redis is None else RedisCacheStore(redis), rules=RULES)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None, None]:
@@ -125,9 +126,9 @@ class _Improved:
         self._cache = cache
         self._send = send
         # "Response Caching", with the study's keys and times.
-        self.plans = cache.cached("plans:list", ttl=3600)(self._read_plans)
-        self.carriers = cache.cached("carriers:list", ttl=900)(self._read_carriers)
-        self.carrier = cache.cached("carrier:{carrier_id}", ttl=900)(self._read_carrier)
+        self.plans = cache.cached("plans:list", ttl=TTL.PLANS)(self._read_plans)
+        self.carriers = cache.cached("carriers:list", ttl=TTL.CARRIERS)(self._read_carriers)
+        self.carrier = cache.cached("carrier:{carrier_id}", ttl=TTL.CARRIERS)(self._read_carrier)
 
     async def ping(self) -> None:
         # The study would cache this for a minute. A ping on an open connection takes less than a
@@ -154,8 +155,7 @@ class _Improved:
         )
         if changed is None:
             raise NotFound("carrier", carrier_id)
-        # The study's rule for a changed carrier: the carrier itself, and the list.
-        await self._cache.delete_many([self.carrier.key(carrier_id), self.carriers.key()])
+        await self._cache.changed("carrier.changed", id=carrier_id)
         return changed
 
     # Orders are never cached: they change too often, says the study.

@@ -3,18 +3,24 @@
 from typing import Any, assert_type
 
 from symphonia_perf.cache import (
+    TTL,
     Cache,
     Cached,
     CacheStats,
     CacheStore,
     Entry,
+    InvalidationRules,
+    Lifetime,
+    LoadOptions,
     MemoryCacheStore,
     PeekableStore,
     RedisCacheStore,
+    on,
 )
 from symphonia_perf.redis import Commands
 
-cache = Cache(MemoryCacheStore())
+rules = InvalidationRules(on("plan.changed", delete=["plan:{id}"], tags=["plans"]))
+cache = Cache(MemoryCacheStore(), rules=rules, loading=LoadOptions(lock="distributed"))
 
 
 @cache.cached("plan:{plan_id}:?full={full}", ttl=3600)
@@ -25,6 +31,29 @@ async def load_plan(plan_id: str, *, full: bool = False) -> dict[str, int]:
 @cache.cached("size:{path}")
 def size_of(path: str) -> int:
     return len(path)
+
+
+def fields_of(order: dict[str, str]) -> dict[str, str]:
+    return {"order_id": order["_id"]}
+
+
+@cache.cached(
+    "order:{order_id}",
+    ttl=lambda order: 5 if order else TTL.PLANS,
+    stale_for=60,
+    tags=["orders", "order:{order_id}"],
+    lock="none",
+    timeout=None,
+    condition=bool,
+    key=fields_of,
+)
+async def render(order: dict[str, str]) -> bytes:
+    return order["_id"].encode()
+
+
+@cache.invalidates("plan.changed", id=lambda plan: plan["_id"])
+async def write_plan(name: str, *, price: int) -> dict[str, str]:
+    return {"_id": f"{name}{price}"}
 
 
 class Repository:
@@ -52,6 +81,11 @@ async def calls() -> None:
     assert_type(await Repository.carrier(Repository(), 5), list[str])
     assert_type(await cache.get_or_load("carriers:list", load_carriers), list[str])
     assert_type(await cache.refresh("carriers:list", load_carriers), list[str])
+    assert_type(await render({"_id": "7"}), bytes)
+    assert_type(await write_plan("a", price=1), dict[str, str])
+    assert_type(await cache.get_or_load("k", load_carriers, ttl=Lifetime(ttl=5)), list[str])
+    assert_type(await cache.get_many(["a"]), dict[str, Any])
+    assert_type(await cache.invalidate_pattern("plan:*"), int)
     assert_type(await cache.get("carriers:list"), Any)
     assert_type(await cache.delete("carriers:list"), bool)
     assert_type(await cache.delete_many(["carriers:list"]), int)
@@ -66,6 +100,11 @@ async def mistakes() -> None:
     await Repository().carrier("5")  # type: ignore[arg-type]
     load_plan.key(id="1")  # type: ignore[call-arg]
     Cache(MemoryCacheStore(), on_error="ignore")  # type: ignore[arg-type]
+    await write_plan(5, price=1)  # type: ignore[arg-type]
+    await write_plan("a")  # type: ignore[call-arg]
+    await cache.get_or_load("k", load_carriers, lock="global")  # type: ignore[arg-type]
+    await cache.get_or_load("k", load_carriers, tll=5)  # type: ignore[call-arg]
+    cache.cached("k", stale_for="1m")  # type: ignore[arg-type]
 
 
 def stores(commands: Commands) -> None:

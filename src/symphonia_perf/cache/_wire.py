@@ -52,8 +52,8 @@ def decode(data: Any, codec: Codec) -> Entry:
         raise CorruptEntry("not an entry of this version", store="redis", operation="MGET")
     _, flags, ttl = _HEAD.unpack_from(data)
     try:
-        if not flags:
-            return Entry(value=codec.decode(data[_HEAD.size :]), ttl=_checked(ttl))
+        if not flags and 0 <= ttl < math.inf:
+            return Entry(codec.decode(data[_HEAD.size :]), ttl)
         at, stale_for, stale_on_error = _HEAD.size, 0.0, 0.0
         if flags & _SOFT:
             stale_for, stale_on_error = _EXTRA.unpack_from(data, at)

@@ -80,7 +80,8 @@ class GuardedStore:
             except BaseException as error:
                 self._judge(permit, error)
                 raise
-            self._answered(permit)
+            if permit is not None:
+                self._answered(permit)
             entry = found.entries.get(key)
             if entry is not None and entry.created is None and entry.needs_age:
                 # Written by code that keeps stale entries, read by code that does not.
@@ -89,7 +90,9 @@ class GuardedStore:
         except StoreError as error:
             self._failed("get", error)
             return _NO_ANSWER
-        state: State = "gone" if entry is None else entry.state(self._now())
+        state: State = "gone"
+        if entry is not None:
+            state = "fresh" if entry.created is None else entry.state(self._now())
         self._note(key, found, state, started)
         return Look(entry, state, found.generations)
 

@@ -40,8 +40,8 @@ class Lifetime:
     # A None, or an error of `errors`, is fresh for so long and never stale. Default: None is a
     # value like any other, and errors are not kept.
     negative: Seconds | None = None
-    # Errors that the loader may raise as an answer; needs `negative`; default none. Each is kept by
-    # its name and `args`, and raised again as `kind(*args)`.
+    # Errors of exactly these kinds are answers, too; needs `negative`; default none. Each is kept
+    # by its name and `args`, and raised again as `kind(*args)`.
     errors: tuple[type[Exception], ...] = ()
     # Up to so large a part of a time is taken off by chance, so that entries stored together do not
     # end together; default 0.05.

@@ -1,7 +1,7 @@
 """How results are loaded, and what is kept of them: the options of one cached function."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from symphonia_perf._core.durations import seconds
@@ -89,6 +89,17 @@ class Recipe:
     loading: LoadOptions
     choose: Callable[[Any], Seconds | Lifetime | None] | None = None
     condition: Callable[[Any], bool] | None = None
+    # Derived once, because they are asked for at every far hit: whether a store has no part in it,
+    # and whether what it reads may be stale.
+    keeps_nothing: bool = field(init=False)
+    wants_ages: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Derive what is asked for most."""
+        lifetime, chooses = self.lifetime, self.choose is not None
+        soft = chooses or bool(lifetime.stale_for or lifetime.stale_on_error)
+        object.__setattr__(self, "keeps_nothing", not lifetime.keeps and not chooses)
+        object.__setattr__(self, "wants_ages", soft)
 
     @property
     def timeout(self) -> float | None:
@@ -100,16 +111,6 @@ class Recipe:
     def lease(self) -> float:
         """Seconds until what a dead process was loading may be loaded by another."""
         return seconds(self.loading.lease, option="lease")
-
-    @property
-    def keeps_nothing(self) -> bool:
-        """Whether a store has no part in it."""
-        return not self.lifetime.keeps and self.choose is None
-
-    @property
-    def wants_ages(self) -> bool:
-        """Whether what it reads may be stale."""
-        return bool(self.lifetime.stale_for or self.lifetime.stale_on_error or self.choose)
 
     def entry(self, value: Any, tags: Mapping[str, Generation], chance: float) -> Entry | None:
         """The entry for a result; None where it is not kept."""

@@ -35,7 +35,7 @@ _REFUSED = {
     ),
     **dict.fromkeys(
         ("PSUBSCRIBE", "PUNSUBSCRIBE", "SSUBSCRIBE", "SUBSCRIBE", "SUNSUBSCRIBE", "UNSUBSCRIBE"),
-        "changes the connection, which other callers share; use pubsub() of a redis-py client",
+        "changes the connection, which other callers share; use pubsub(), which has its own",
     ),
     **dict.fromkeys(
         ("ASKING", "AUTH", "HELLO", "HIMPORT", "MONITOR", "PSYNC", "QUIT", "READONLY"), _CHANGES

@@ -1,4 +1,6 @@
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -513,6 +515,8 @@ async def test_events_tell_durations() -> None:
     ("options", "message"),
     [
         ({"breaker": False}, r"breaker=False: expected BreakerOptions\(...\) or None"),
+        ({"loading": "distributed"}, r"loading='distributed': expected LoadOptions\(...\)"),
+        ({"rules": []}, r"rules=\[\]: expected InvalidationRules\(on\(...\), ...\)"),
         ({"on_error": "ignore"}, "on_error='ignore': expected 'bypass' or 'raise'"),
         ({"ttl": 0}, "ttl=0"),
         ({"ttl": None}, "ttl=None"),
@@ -547,3 +551,57 @@ async def test_a_ttl_of_a_call_is_checked(cache: Cache) -> None:
     for use in (cache.set("k", 1, ttl=-1), cache.get_or_load("k", Loader(), ttl=-1)):
         with pytest.raises(ConfigurationError, match="ttl=-1"):
             await use
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ("plans", r"tags='plans': expected a list of tags, as in \['plans'\]"),
+        ([""], "tags: '' is no text such as 'plans'"),
+        ([5], "tags: 5 is no text"),
+        ([f"t{n}" for n in range(33)], "tags: 33 of them, an entry may have 32"),
+    ],
+    ids=str,
+)
+async def test_tags_of_a_call_are_checked(cache: Cache, tags: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        await cache.set("k", 1, tags=tags)
+
+
+async def test_a_cache_has_a_lifetime(slow: SlowStore) -> None:
+    async with make(slow, ttl=exactly(9, stale_for=4)) as cache:
+        await cache.get_or_load("k", Loader())
+        await cache.get_or_load("other", Loader(), ttl=5)
+        assert cache.peek("k") is None
+    assert {key: (entry.ttl, entry.stale_for) for key, entry in slow.data.items()} == {
+        "cache:k": (9.0, 4.0),
+        "cache:other": (5.0, 4.0),
+    }
+
+
+FORKED = """
+import asyncio, os, sys
+from symphonia_perf.cache import Cache, MemoryCacheStore
+from symphonia_perf.errors import NotOpen
+
+async def main():
+    async with Cache(MemoryCacheStore()) as cache:
+        await cache.set("k", 1)
+        assert cache.peek("k").value == 1
+        if not (child := os.fork()):
+            try:
+                cache.peek("k")
+            except NotOpen:
+                os._exit(7)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert cache.peek("k").value == 1
+        sys.exit(os.waitstatus_to_exitcode(status))
+
+asyncio.run(main())
+"""
+
+
+def test_a_forked_child_gets_nothing_of_what_its_parent_has() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], check=False)
+    assert done.returncode == 7
