@@ -16,7 +16,7 @@ Lock: TypeAlias = Literal["local", "distributed", "none"]
 """Who runs a loader once.
 
 `local`: of all callers in this process, the first. `distributed`: of all processes that share the
-store, one. `none`: every caller runs it.
+store, one. `none`: every caller runs it, and a change of its key does not overtake it.
 """
 
 Ttl: TypeAlias = Seconds | Lifetime | Callable[[Any], Seconds | Lifetime | None]

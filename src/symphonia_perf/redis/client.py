@@ -4,12 +4,13 @@ import asyncio
 from asyncio import get_running_loop
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from types import TracebackType
 from typing import Any, Self
 
 from symphonia_perf._core.binding import Binding
 from symphonia_perf._core.durations import seconds
+from symphonia_perf._core.env import nearest
 from symphonia_perf._core.events import LogObserver, Observer
 from symphonia_perf.errors import ConfigurationError, StoreError, StoreTimeout
 from symphonia_perf.redis._arguments import command_name
@@ -49,13 +50,17 @@ def connect(target: str | RedisOptions = RedisOptions(), **options: Any) -> "Red
     ```
     """
     observer = options.pop("observer", None)
-    try:
-        if isinstance(target, RedisOptions):
-            settings = replace(target, **options)
-        else:
-            settings = RedisOptions(url=target, **options)
-    except TypeError as error:
-        raise ConfigurationError(f"connect(): {error}") from error
+    names = [field.name for field in fields(RedisOptions) if field.init]
+    if not isinstance(target, RedisOptions):
+        names.remove("url")  # it is there
+    for name in options.keys() - set(names):
+        near = nearest(name, names)
+        hint = f"did you mean {near}=?" if near else f"there are {', '.join(names)}, observer"
+        raise ConfigurationError(f"connect({name}=...): no such option; {hint}")
+    if isinstance(target, RedisOptions):
+        settings = replace(target, **options)
+    else:
+        settings = RedisOptions(url=target, **options)
     return RedisClient(settings, observer=observer)
 
 
@@ -248,6 +253,7 @@ class RedisClient:
             ConfigurationError: a bad argument or command; then nothing was sent.
         """
         channel = self._here()
+        commands = tuple(commands)  # it is gone through more than once
         together = b"".join([packed(each, may_block=self._may_block) for each in commands])
         if not commands:
             return []
@@ -270,6 +276,7 @@ class RedisClient:
                 none was executed.
         """
         channel = self._here()
+        commands = tuple(commands)
         if not commands:
             return []
         inside = [packed(each, may_block=self._may_block) for each in commands]

@@ -332,6 +332,11 @@ async def test_a_silent_server_is_given_up() -> None:
     await silent.wait_closed()
 
 
+async def test_commands_may_come_from_a_generator(redis: RedisClient) -> None:
+    assert await redis.execute_many(("INCR", "n") for _ in range(3)) == [1, 2, 3]  # type: ignore[arg-type]
+    assert await redis.transaction(("INCR", "n") for _ in range(2)) == [4, 5]  # type: ignore[arg-type]
+
+
 async def test_an_idle_connection_is_kept(redis_url: str) -> None:
     events: list[Any] = []
 
@@ -672,7 +677,9 @@ async def test_closing_that_is_cancelled_leaves_nothing_open(
         (7, {}, "type int"),
         ("redis://localhost", {"deadline": 0}, "deadline=0"),
         ("redis://localhost", {"max_in_flight": True}, "max_in_flight=True"),
-        ("redis://localhost", {"dead_line": 1}, "dead_line"),
+        ("redis://localhost", {"dead_line": 1}, "dead_line=.*did you mean deadline="),
+        ("redis://localhost", {"xyz": 1}, "xyz=.*there are deadline, .*observer"),
+        ("redis://localhost", {"url": "redis://other"}, "url="),
     ],
 )
 async def test_bad_options_are_named(target: Any, options: dict[str, Any], said: str) -> None:
