@@ -1,8 +1,10 @@
 """Every public name is on the documentation site."""
 
+import dataclasses
 import importlib
 import inspect
 import os
+import re
 import subprocess
 import sys
 import zlib
@@ -11,8 +13,10 @@ from pathlib import Path
 import pytest
 
 import symphonia_perf
+from symphonia_perf.redis import RedisOptions, RedisStats
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "reference" / "redis.md"
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +51,13 @@ def test_every_public_name_is_in_the_inventory(site: Path) -> None:
     ]
     assert not missing
     assert "symphonia_perf.lifespan" in documented
+
+
+def test_the_tables_of_redis_say_what_the_code_does() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (?:`([^`]+)` \|)?", PAGE.read_text(), re.MULTILINE)
+    options = [each for each in dataclasses.fields(RedisOptions) if each.init]
+    stats = [(each.name, "") for each in dataclasses.fields(RedisStats)]
+    assert rows == [(each.name, repr(each.default)) for each in options] + stats
 
 
 def test_the_site_asks_no_other_host(site: Path) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from symphonia_perf.redis.commands import Reply as Reply
     from symphonia_perf.redis.commands import Script as Script
     from symphonia_perf.redis.elected import Elected as Elected
+    from symphonia_perf.redis.events import CancellationEvent as CancellationEvent
     from symphonia_perf.redis.events import ConnectionEvent as ConnectionEvent
     from symphonia_perf.redis.lease import Lease as Lease
     from symphonia_perf.redis.lease import LeaseEvent as LeaseEvent
@@ -33,7 +34,7 @@ else:
             "client": ("RedisClient", "RedisStats", "connect"),
             "commands": ("Argument", "Commands", "Reply", "Script"),
             "elected": ("Elected",),
-            "events": ("ConnectionEvent",),
+            "events": ("CancellationEvent", "ConnectionEvent"),
             "lease": ("Lease", "LeaseEvent"),
             "options": ("RedisOptions",),
             "pubsub": (
@@ -52,6 +53,7 @@ else:
 __all__ = [
     "Argument",
     "Broadcast",
+    "CancellationEvent",
     "Commands",
     "ConnectionEvent",
     "Elected",

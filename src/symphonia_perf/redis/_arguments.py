@@ -11,7 +11,7 @@ from typing import TypeAlias
 from symphonia_perf.errors import ConfigurationError
 from symphonia_perf.redis.commands import Argument
 
-__all__ = ["BY_ARGUMENTS", "READS", "Packed", "command_name", "pack"]
+__all__ = ["BY_ARGUMENTS", "READS", "Packed", "blocks_for", "command_name", "pack"]
 
 Packed: TypeAlias = tuple[str, *tuple[bytes, ...]]
 """A command's name in capitals, then its arguments as bytes."""
@@ -51,6 +51,13 @@ _STATE_WORDS = {
 }
 # Where the options of a command that may block begin: XREADGROUP's are behind GROUP name consumer.
 _STREAM_READS = {"XREAD": 1, "XREADGROUP": 4}
+# Where a blocking command says how long, and how many of that are a second.
+_TIMEOUT_AT = {
+    **dict.fromkeys(("BLMOVE", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZPOPMAX", "BZPOPMIN"), (-1, 1)),
+    **dict.fromkeys(("BLMPOP", "BZMPOP"), (1, 1)),
+    "WAIT": (2, 1000),
+    "WAITAOF": (3, 1000),
+}
 
 BY_ARGUMENTS = frozenset(_STATE_WORDS) | frozenset(_STREAM_READS)
 """Commands whose name alone does not tell whether a shared connection can take them."""
@@ -126,6 +133,30 @@ def command_name(name: Argument, may_block: bool = False) -> str:  # noqa: FBT00
     if command in _REFUSED:
         raise ConfigurationError(f"{command} {_REFUSED[command]}")
     return command
+
+
+def blocks_for(args: Sequence[Argument]) -> float:
+    """Seconds that the server may take its time with this command; 0 where that has no end.
+
+    It is 0 as well for a command that does not block, and where the time cannot be read: the server
+    will say what is wrong with it.
+    """
+    command = command_name(args[0], may_block=True)
+    try:
+        if command in _STREAM_READS:
+            start = _STREAM_READS[command]  # a group may be called BLOCK
+            words = [_uncased(word) for word in args[start:]]
+            at, unit = start + words.index("BLOCK") + 1, 1000
+        else:
+            at, unit = _TIMEOUT_AT[command]
+        return max(float(args[at]) / unit, 0.0)
+    except (KeyError, IndexError, ValueError, OverflowError):
+        return 0.0
+
+
+def _uncased(word: Argument) -> Argument:
+    text = word.decode("latin-1") if isinstance(word, bytes) else word
+    return text.upper() if isinstance(text, str) else text
 
 
 def _no_name(name: object) -> ConfigurationError:

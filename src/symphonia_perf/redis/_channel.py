@@ -11,8 +11,8 @@ from symphonia_perf.redis._arguments import READS, command_name
 from symphonia_perf.redis._line import Line
 from symphonia_perf.redis._link import Link
 from symphonia_perf.redis._packing import EXEC, MULTI
-from symphonia_perf.redis._replies import explained, needs_reconnect, told
-from symphonia_perf.redis._slots import Broken, Many, Slot, fail
+from symphonia_perf.redis._replies import explained, needs_reconnect, timed_out, told
+from symphonia_perf.redis._slots import Broken, Late, Many, Slot, fail
 from symphonia_perf.redis.commands import Argument, Reply
 from symphonia_perf.redis.connection import ServerRefusal
 from symphonia_perf.redis.options import RedisOptions
@@ -149,6 +149,19 @@ class Channel:
                     self.explain(reply, command[0])
             self.explain(result, "EXEC")
         return self._told(result, commands)
+
+    def outcome(self, result: Any, name: Argument) -> Reply:
+        """The reply to one command, where its wait ended with something that needs a look.
+
+        Raises:
+            StoreTimeout: there was none in time.
+            CommandError, StoreUnavailable: the server refused.
+        """
+        if type(result) is Late:
+            raise timed_out(result, _name(name))
+        if isinstance(result, ServerRefusal):
+            self.explain(result, name)
+        return told(result, _name(name))
 
     def explain(self, error: Exception, name: Argument) -> NoReturn:
         """Raise the error of ours that names the command; those from below do not know it."""

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeAlias
 
-from symphonia_perf.errors import CommandError
+from symphonia_perf.errors import CommandError, StoreError, StoreUnavailable
+from symphonia_perf.redis._replies import AWAY, code_of
 from symphonia_perf.redis.connection import ServerRefusal
 from symphonia_perf.redis.options import RedisOptions
 
@@ -12,6 +13,12 @@ __all__ = ["MAY_FAIL", "Said", "greeting", "plain_greeting", "refusal", "wants_p
 
 MAY_FAIL = "CLIENT SETINFO"
 """Redis before 7.2 does not know it; the refusal of anything else makes a connection useless."""
+
+_ADVICE = {
+    "NOAUTH": "put user and password into the url, as in redis://USER:PASSWORD@host",
+    "NOPERM": "give that user the right by ACL SETUSER",
+    "WRONGPASS": "see whether user and password in the url are right and the user is enabled",
+}
 
 Said: TypeAlias = list[tuple[str, tuple[str, ...]]]
 """Commands, each after what it is called in a message: without its secrets."""
@@ -61,10 +68,18 @@ def wants_plain(replies: Sequence[Any]) -> bool:
     return isinstance(first, ServerRefusal) and str(first).startswith(("ERR", "NOPROTO"))
 
 
-def refusal(said: Said, replies: Sequence[Any]) -> CommandError | None:
-    """The first refusal that makes the connection useless, in our words; None where all is well."""
+def refusal(said: Said, replies: Sequence[Any], address: str) -> StoreError | None:
+    """The first refusal that makes the connection useless, in our words; None where all is well.
+
+    A server that cannot serve now is `StoreUnavailable`: it is asked again. What it would refuse
+    the next time as well is `CommandError`.
+    """
     for (name, _), reply in zip(said, replies, strict=True):
         if isinstance(reply, ServerRefusal) and name != MAY_FAIL:
-            code = str(reply).partition(" ")[0]
-            return CommandError(f"{name}: {reply}", code=code, operation=name)
+            code = code_of(reply)
+            if code in AWAY:
+                return StoreUnavailable(f"{name}: {reply}", store="redis", operation=name)
+            advice = f"; {_ADVICE[code]}" if code in _ADVICE else ""
+            message = f"{address} refused {name}: {reply}{advice}"
+            return CommandError(message, code=code, operation=name)
     return None

@@ -4,7 +4,8 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from ssl import SSLError
+from typing import Any, Literal
 
 from tenacity import RetryCallState, Retrying, wait_incrementing, wait_random
 
@@ -12,7 +13,7 @@ from symphonia_perf._core.durations import seconds
 from symphonia_perf._core.events import Observer, emit
 from symphonia_perf.errors import CommandError, ConfigurationError, StoreError, StoreUnavailable
 from symphonia_perf.redis._handshake import greeting, plain_greeting, refusal, wants_plain
-from symphonia_perf.redis.connection import Connection, Many, pack_words
+from symphonia_perf.redis.connection import Broken, Connection, Many, pack_words
 from symphonia_perf.redis.events import ConnectionEvent
 from symphonia_perf.redis.options import RedisOptions
 
@@ -66,6 +67,7 @@ class Link:
         self._may_fall_back = not self._plain and not needs_resp3
         self._task: asyncio.Task[None] | None = None
         self._lost: asyncio.Event = asyncio.Event()
+        self._intended = False  # whether it is we who end the connection
         # Read on the path of every command.
         self.connection: Connection | None = None
         self.away = ""  # why an attempt to connect failed; empty while there is hope
@@ -89,7 +91,7 @@ class Link:
         # Both at once, so that a caller who is cancelled while it waits leaves nothing open.
         if task is not None:
             task.cancel()
-        self.renew("the client was closed")
+        self.renew("the client was closed", intended=True)
         if task is not None:
             await asyncio.wait({task})
         if connected:
@@ -97,9 +99,15 @@ class Link:
         if task is not None and not task.cancelled():
             task.result()  # a fault of ours must not pass unseen
 
-    def renew(self, reason: str) -> None:
-        """Drop the connection, so that another is made."""
+    def renew(self, reason: str, *, intended: bool = False) -> None:
+        """Drop the connection, so that another is made.
+
+        Args:
+            reason: what those in flight are told.
+            intended: whether this is no trouble, as when nobody needs it any more.
+        """
         if self.connection is not None:
+            self._intended = intended
             self.connection.abort(reason)
 
     async def _keep(self) -> None:
@@ -151,18 +159,35 @@ class Link:
             self._unreachable(str(error))
             raise
         except (OSError, StoreError, TimeoutError) as error:
-            what = "took too long" if isinstance(error, TimeoutError) else str(error)
-            self._unreachable(f"{self._options.address} cannot be reached: {what}")
+            self._unreachable(f"{self._options.address} cannot be reached: {self._why(error)}")
             return
         self.connection, self.away = connection, ""
         self.connections += 1
-        emit(self._observer, ConnectionEvent(source="redis", kind="connected", reason=""))
+        self._tell("connected", "")
         self._on_change()
 
     def _unreachable(self, why: str) -> None:
         self.away = why
-        emit(self._observer, ConnectionEvent(source="redis", kind="unreachable", reason=why))
+        self._tell("unreachable", why)
         self._on_change()
+
+    def _why(self, error: Exception) -> str:
+        """What an attempt that failed says, and what to do where TLS may be the matter."""
+        what = str(error)
+        if isinstance(error, TimeoutError):
+            what = f"no answer within {self._connect_timeout:g} s"
+        if self._options.secure:
+            # A plain server waits for the end of what it takes for a command.
+            if isinstance(error, TimeoutError | SSLError | ConnectionResetError):
+                what += "; the url asks for TLS: does that port speak it?"
+        elif isinstance(error, Broken):
+            what += "; if that port speaks TLS, begin the url with rediss://"
+        return what
+
+    def _tell(self, kind: Literal["connected", "unreachable", "lost", "closed"], why: str) -> None:
+        address = self._options.address
+        event = ConnectionEvent(source="redis", kind=kind, address=address, reason=why)
+        emit(self._observer, event)
 
     async def _connect(self) -> Connection:
         connection = await self._dial()
@@ -178,7 +203,7 @@ class Link:
         except BaseException:
             connection.abort("the greeting failed")
             raise
-        if error := refusal(said, replies):
+        if error := refusal(said, replies, self._options.address):
             connection.abort("the server refused the greeting")
             raise error
         if connection.lost:
@@ -195,7 +220,8 @@ class Link:
             lost.set()
             if self.connection is connection:
                 self.connection = None
-                emit(self._observer, ConnectionEvent(source="redis", kind="lost", reason=reason))
+                self._tell("closed" if self._intended else "lost", reason)
+                self._intended = False
 
         def factory() -> Connection:
             return Connection(

@@ -8,7 +8,9 @@ from symphonia_perf.redis._slots import Late
 from symphonia_perf.redis.connection import ServerRefusal
 
 __all__ = [
+    "AWAY",
     "UNSERVED",
+    "code_of",
     "explained",
     "needs_reconnect",
     "raise_first",
@@ -18,10 +20,10 @@ __all__ = [
 ]
 
 # The server is there and cannot serve now; the command was not executed.
-_AWAY = frozenset({"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN"})
+AWAY = frozenset({"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN"})
 # It will not serve this connection any more: another primary, or another password.
 _RECONNECT = frozenset({"NOAUTH", "READONLY"})
-UNSERVED = _AWAY | _RECONNECT
+UNSERVED = AWAY | _RECONNECT
 # Only what runs a program can answer with errors inside a list.
 _PROGRAMS = frozenset({"EVAL", "EVALSHA", "EVALSHA_RO", "EVAL_RO", "EXEC", "FCALL", "FCALL_RO"})
 

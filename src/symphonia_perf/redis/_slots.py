@@ -1,4 +1,7 @@
-"""Who waits for replies: a future for one command, `Many` for several in a row."""
+"""Who waits for replies: a future for one command, `Many` for several in a row.
+
+What the server refuses is a result like any other: it stands in its command's place.
+"""
 
 import asyncio
 from typing import Any
@@ -51,8 +54,6 @@ class Many:
         self._replies.append(reply)
         if not self._left:
             self.future.set_result(self._replies)
-
-    set_exception = set_result  # a refusal stands in its command's place
 
 
 Slot = asyncio.Future[Any] | Many

@@ -1,32 +1,43 @@
 """The `Commands` role over the redis-py client a service has already."""
 
 import asyncio
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from inspect import signature
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 from redis import Redis as BlockingRedis
 from redis import RedisCluster as BlockingCluster
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.client import Pipeline
+from redis.asyncio.connection import AbstractConnection
 
 from symphonia_perf._core.durations import seconds
+from symphonia_perf._core.events import LogObserver, Observer, emit
 from symphonia_perf.errors import ConfigurationError, WrongLoop
 from symphonia_perf.redis import _cluster, _pooled
 from symphonia_perf.redis._arguments import Packed, pack
+from symphonia_perf.redis._driver_options import DriverOptions
 from symphonia_perf.redis._driver_subscriber import DriverSubscriber
 from symphonia_perf.redis._errors import translate
 from symphonia_perf.redis._lane import Lane
 from symphonia_perf.redis.commands import Argument, Reply
+from symphonia_perf.redis.events import CancellationEvent
 from symphonia_perf.redis.pubsub import PubSub
 from symphonia_perf.redis.scripts import LuaScript
+from symphonia_perf.redis.tracking import Tracking
 from symphonia_perf.typing import Seconds
 
 __all__ = ["Adapter", "wrap"]
 
 
 def wrap(
-    client: Redis | RedisCluster, *, deadline: Seconds = 0.25, max_waiting: int = 32 * 2**20
+    client: Redis | RedisCluster,
+    *,
+    deadline: Seconds = 0.25,
+    max_waiting: int = 32 * 2**20,
+    observer: Observer | None = None,
 ) -> "Adapter":
     """The `Commands` role over your own client; nothing is sent yet.
 
@@ -36,6 +47,8 @@ def wrap(
         deadline: seconds until a command without an answer raises `StoreTimeout`, default 0.25.
         max_waiting: bytes of commands that may wait for their turn, default 32 MiB; beyond that
             a command raises `StoreUnavailable` at once.
+        observer: gets a `CancellationEvent` at the first use, where the client is so configured; by
+            default it is a warning in the log.
 
     Raises:
         ConfigurationError: another kind of client, one with `decode_responses=True`, or a
@@ -54,7 +67,10 @@ def wrap(
     _check(client)
     if type(max_waiting) is not int or max_waiting <= 0:
         raise ConfigurationError(f"max_waiting={max_waiting!r}: expected bytes, more than 0")
-    return Adapter(client, deadline=seconds(deadline, option="deadline"), max_waiting=max_waiting)
+    limit = seconds(deadline, option="deadline")
+    return Adapter(
+        client, deadline=limit, max_waiting=max_waiting, observer=observer or LogObserver()
+    )
 
 
 def _check(client: object) -> None:
@@ -75,6 +91,15 @@ def _check(client: object) -> None:
         )
 
 
+def _losing_cancellations(client: Redis | RedisCluster) -> float | None:
+    """The client's `socket_timeout`, where it makes redis-py write by `asyncio.wait_for`."""
+    if sys.version_info >= (3, 12) or type(client) not in {Redis, RedisCluster}:
+        return None  # asyncio is mended, or there is no socket (fakeredis)
+    default = signature(AbstractConnection).parameters["socket_timeout"].default
+    timeout: float | None = client.get_connection_kwargs().get("socket_timeout", default)
+    return timeout
+
+
 class Adapter:
     """Executes commands over a redis-py client; made by `wrap()`.
 
@@ -84,13 +109,24 @@ class Adapter:
     command may run twice unless it was built with `retry=Retry(NoBackoff(), 0)`.
     """
 
-    def __init__(self, client: Redis | RedisCluster, *, deadline: float, max_waiting: int) -> None:
+    def __init__(
+        self,
+        client: Redis | RedisCluster,
+        *,
+        deadline: float,
+        max_waiting: int,
+        observer: Observer,
+    ) -> None:
         self._client = client
         self._deadline = deadline
         self._max_waiting = max_waiting
         self._pooled = _pooled.suits(client)
+        # Its class is a typing.Protocol's child: isinstance() takes 0.7 us.
+        self._cluster = client if isinstance(client, RedisCluster) else None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lanes: dict[str, Lane] = {}
+        self._observer = observer
+        self._warned = False
         self._pubsub = PubSub(self, make=self._subscriber, check=self._bind, deadline=deadline)
 
     async def execute(self, *args: Argument, deadline: Seconds | None = None) -> Reply:
@@ -165,22 +201,43 @@ class Adapter:
         Raises:
             ConfigurationError: over a `RedisCluster`.
         """
-        if isinstance(self._client, RedisCluster):
+        if self._cluster is not None:
             raise ConfigurationError(
                 "pubsub() over a RedisCluster: every node of a cluster passes on every message, so "
                 "wrap() a redis.asyncio.Redis for one of its nodes instead"
             )
         return self._pubsub
 
-    def tracking(self, *_prefixes: str, **_callbacks: object) -> NoReturn:
-        """Not over redis-py, whose asyncio client keeps the server's word on keys to itself.
+    def tracking(
+        self,
+        *prefixes: str,
+        on_key: Callable[[str], object],
+        on_flush: Callable[[], object],
+        on_lost: Callable[[], object] | None = None,
+    ) -> Tracking:
+        """Calls `on_key` with every key of these prefixes that anybody writes; see `Tracking`.
+
+        Open it with `async with`. redis-py's asyncio client keeps the server's word on keys to
+        itself, so it makes one RESP3 connection of our own to the same server, with the client's
+        credentials and TLS settings.
+
+        Args:
+            prefixes: of the keys; `""` stands for all.
+            on_key: called with each key.
+            on_flush: called when every key may have been written.
+            on_lost: called when the connection is lost; `on_flush` follows when there is another.
 
         Raises:
-            ConfigurationError: always; it says what works.
+            ConfigurationError: bad prefixes or callbacks, or a client that cannot be followed: of a
+                cluster, of Sentinel, or fakeredis. It says what works.
         """
-        raise ConfigurationError(
-            "tracking() over a wrapped client: use connect(url).tracking(...), which needs no more "
-            "than the URL, or publish what was changed and listen by pubsub()"
+        return Tracking(
+            DriverOptions.of(self._client, deadline=self._deadline),
+            prefixes=prefixes,
+            on_key=on_key,
+            on_flush=on_flush,
+            on_lost=on_lost,
+            observer=self._observer,
         )
 
     async def aclose(self) -> None:
@@ -224,6 +281,7 @@ class Adapter:
             return loop
         if self._loop is None:
             self._loop = loop
+            self._warn_once()
         else:
             raise WrongLoop(
                 "this wrapped Redis client was first used on another event loop: wrap one client "
@@ -231,11 +289,15 @@ class Adapter:
             )
         return loop
 
+    def _warn_once(self) -> None:
+        if not self._warned and (timeout := _losing_cancellations(self._client)):
+            emit(self._observer, CancellationEvent(source="redis", socket_timeout=timeout))
+        self._warned = True
+
     def _lane_of(self, command: Packed) -> Lane:
         """A lane per server, so that a dead cluster node holds up only its own commands."""
         loop = self._bind()
-        client = self._client
-        name = _cluster.node_of(client, command) if isinstance(client, RedisCluster) else ""
+        name = "" if self._cluster is None else _cluster.node_of(self._cluster, command)
         lane = self._lanes.get(name)
         if lane is None:
             lane = self._lanes[name] = Lane(
@@ -244,18 +306,17 @@ class Adapter:
         return lane
 
     async def _send(self, commands: Sequence[Packed]) -> Sequence[Any]:
-        client = self._client
-        if isinstance(client, RedisCluster):
-            return await _cluster.send(client, commands)
+        if self._cluster is not None:
+            return await _cluster.send(self._cluster, commands)
+        client: Any = self._client
         if self._pooled:
             return await _pooled.send(client, commands)
         if len(commands) == 1:
             # A pipeline of one costs a third more. Response callbacks are found by the name as
             # text; as bytes it has none, and the reply stays what the server sent.
             ((name, *arguments),) = commands
-            execute: Any = client.execute_command
-            return [await execute(name.encode(), *arguments)]
-        pipeline: Any = client.pipeline(transaction=False)
+            return [await client.execute_command(name.encode(), *arguments)]
+        pipeline = client.pipeline(transaction=False)
         pipeline.response_callbacks = {}
         for command in commands:
             pipeline.execute_command(*command)

@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
         self.roomy = True
         self.heard_at = loop.time()  # when data last came
         # What goes to `on_push`. On RESP2 a subscriber sets it to `list`: all it hears is that.
-        self.unasked: type = hiredis.PushNotification
+        self.unasked: type[list[Any]] = hiredis.PushNotification
 
     # What callers use
 
@@ -159,23 +159,19 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Wake those whose replies are complete."""
         self.heard_at = self._loop.time()
-        pending, gets, unasked = self._pending, self._reader.gets, self.unasked
+        pending, gets, unasked, not_yet = self._pending, self._reader.gets, self.unasked, _NOT_YET
         before = len(pending)
         self._unfinished += len(data)
         try:
             self._reader.feed(data)
-            while (reply := gets()) is not _NOT_YET:
-                kind = type(reply)
-                if kind is unasked:
+            while (reply := gets()) is not not_yet:
+                if type(reply) is unasked:
                     self._unfinished = self._reader.len()
                     self._on_push(reply)
                     continue
                 slot = pending.popleft()
-                try:  # to ask each one whether it is done would cost all of them
-                    if kind is ServerRefusal:
-                        slot.set_exception(reply)
-                    else:
-                        slot.set_result(reply)
+                try:  # noqa: SIM105 - it, or to ask each whether it is done, would cost all of them
+                    slot.set_result(reply)  # a refusal, too: its caller looks at the reply anyway
                 except asyncio.InvalidStateError:
                     pass  # nobody waits any more
         except Exception as error:  # noqa: BLE001 - whatever the parser cannot take ends it

@@ -5,12 +5,16 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from inspect import signature
 from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
 
-from redis.asyncio.connection import Connection, SSLConnection, parse_url
+from redis.asyncio import connection as driver
+from redis.asyncio.connection import SSLConnection, parse_url
 
 from symphonia_perf._core.durations import seconds
-from symphonia_perf._core.env import from_environ, variable_names
+from symphonia_perf._core.env import from_environ, nearest, variable_names
 from symphonia_perf.errors import ConfigurationError
 from symphonia_perf.typing import Seconds
 
@@ -146,6 +150,11 @@ class RedisOptions:
         return int(self._parsed.get("port", 6379))
 
     @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken."""
+        return self._parsed.get("connection_class") is SSLConnection
+
+    @property
     def database(self) -> int:
         """The database's number."""
         return int(self._parsed.get("db", 0))
@@ -174,7 +183,7 @@ class RedisOptions:
         for option, path in files.items():
             if not isinstance(path, str) or not path:
                 raise ConfigurationError(f"{option}={path!r:.100}: expected the path of a PEM file")
-            if parsed.get("connection_class") is not SSLConnection:
+            if parsed.get("connection_class") is not SSLConnection:  # not parsed into self yet
                 raise ConfigurationError(f"{option} without TLS: begin the url with rediss://")
         if (
             "tls_key_file" in files
@@ -190,9 +199,10 @@ class RedisOptions:
         Raises:
             ConfigurationError: a certificate file that cannot be read.
         """
-        parsed = dict(self._parsed)
-        if parsed.pop("connection_class", Connection) is not SSLConnection:
+        if not self.secure:
             return None
+        parsed = dict(self._parsed)
+        del parsed["connection_class"]
         try:
             context = SSLConnection(**parsed).ssl_context.get()
         except (OSError, ValueError, TypeError) as error:
@@ -213,6 +223,7 @@ def _parse(url: object) -> dict[str, Any]:
         parsed: dict[str, Any] = dict(parse_url(f"{known}://{rest}"))
     except (ValueError, TypeError) as error:
         raise ConfigurationError(f"url: {wanted}; {_first_line(error)}") from error
+    _refuse_ignored(known, rest)
     host = parsed.get("host", "")
     try:
         host.encode("idna")  # what the resolver does with it
@@ -227,6 +238,37 @@ def _parse(url: object) -> dict[str, Any]:
     if parsed.get("protocol", 3) not in {2, 3}:
         raise ConfigurationError(f"url with protocol={parsed['protocol']!r}: expected 2 or 3")
     return parsed
+
+
+def _refuse_ignored(scheme: str, rest: str) -> None:
+    """Raise for what redis-py's parser passes over, or reads as something else.
+
+    Raises:
+        ConfigurationError: a database that is no number (`/abc` is 0 to redis-py, `/1/2` is 12), a
+            socket's path without its first slash, or a word of the query that no connection and no
+            pool of redis-py knows.
+    """
+    parts = urlsplit(f"{scheme}://{rest}")
+    words = parse_qs(parts.query)
+    if scheme == "unix":
+        if parts.hostname:
+            raise ConfigurationError("url of a unix socket: write its path from / on, unix:///path")
+    elif "db" not in words and not re.fullmatch(r"/?|/\d+/?", parts.path):
+        raise ConfigurationError(f"url with the database {parts.path!r:.100}: expected /NUMBER")
+    for word in sorted(words.keys() - _query_words()) if words else ():
+        near = nearest(word, _query_words())
+        hint = f"did you mean {near}=?" if near else "there is no such option"
+        raise ConfigurationError(f"url with {word!r:.100} behind the question mark: {hint}")
+
+
+@lru_cache(maxsize=1)
+def _query_words() -> frozenset[str]:
+    """What a URL may say to redis-py: the parameters of its connections and pools."""
+    kinds = (driver.AbstractConnection, driver.Connection, driver.UnixDomainSocketConnection)
+    pools = (driver.ConnectionPool, driver.BlockingConnectionPool)
+    return frozenset(
+        name for kind in (*kinds, SSLConnection, *pools) for name in signature(kind).parameters
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -86,6 +86,18 @@ async def test_a_server_that_is_not_trusted_is_not_spoken_to(tls_port: int) -> N
             await client.execute("PING")
 
 
+async def test_tls_to_a_plain_port_and_the_other_way_round(
+    tls_port: int, server: RedisServer
+) -> None:
+    plain = f"rediss://localhost:{server.port}/0"
+    async with connect(plain, connect_timeout=0.3) as client:
+        with pytest.raises(StoreUnavailable, match="asks for TLS: does that port speak it"):
+            await client.execute("PING")
+    async with connect(f"redis://localhost:{tls_port}/0") as client:
+        with pytest.raises(StoreUnavailable, match="begin the url with rediss://"):
+            await client.execute("PING")
+
+
 async def test_the_name_must_match(tls_port: int, certificate: Path) -> None:
     url = f"rediss://127.0.0.1:{tls_port}/0?ssl_ca_certs={certificate}"
     async with connect(url, deadline=5.0) as client:

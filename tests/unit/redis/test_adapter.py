@@ -14,7 +14,7 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.client import Pipeline
 
 from symphonia_perf.errors import ConfigurationError, StoreUnavailable, WrongLoop
-from symphonia_perf.redis import wrap
+from symphonia_perf.redis import CancellationEvent, wrap
 from symphonia_perf.redis._pooled import suits
 
 
@@ -173,7 +173,7 @@ def test_who_wants_to_see_the_commands_gets_redis_py_s_own_pipeline(
 ABANDONED = """
 import asyncio, gc
 from fakeredis import FakeAsyncRedis
-from symphonia_perf.redis import wrap
+from symphonia_perf.redis import CancellationEvent, wrap
 
 async def main():
     adapter = wrap(FakeAsyncRedis())
@@ -203,3 +203,34 @@ def test_an_adapter_that_is_not_closed_leaves_no_complaint(last: str) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("make", "timeouts"),
+    [
+        (lambda: Redis(socket_timeout=2.0), [2.0]),
+        (lambda: Redis.from_url("redis://h?socket_timeout=3"), [3.0]),
+        (lambda: Redis(socket_timeout=None), []),
+        (fakeredis.FakeAsyncRedis, []),
+    ],
+)
+async def test_a_client_that_may_lose_cancellations_is_told_of_once(
+    monkeypatch: pytest.MonkeyPatch, make: Any, timeouts: list[float]
+) -> None:
+    monkeypatch.setattr("sys.version_info", (3, 11, 7))
+    events: list[Any] = []
+    adapter = wrap(make(), observer=events.append)
+    assert events == []  # nothing is told when it is made
+    for _ in range(2):
+        async with adapter:
+            pass
+    assert [event.socket_timeout for event in events] == timeouts
+    assert all(isinstance(event, CancellationEvent) for event in events)
+    assert all("socket_timeout=None" in event.warning().detail for event in events)
+
+
+async def test_python_3_12_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.version_info", (3, 12, 0))
+    events: list[Any] = []
+    async with wrap(Redis(socket_timeout=2.0), observer=events.append):
+        assert events == []

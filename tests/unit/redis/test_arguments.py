@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from symphonia_perf.errors import ConfigurationError
-from symphonia_perf.redis._arguments import pack
+from symphonia_perf.redis._arguments import blocks_for, pack
 
 
 class Word(enum.StrEnum):
@@ -132,3 +132,31 @@ def test_what_a_shared_connection_cannot_take_is_refused_with_the_way_that_works
 def test_what_only_looks_like_it_is_allowed(command: str) -> None:
     words = command.split()
     assert pack(words) == (words[0], *(word.encode() for word in words[1:]))
+
+
+@pytest.mark.parametrize(
+    ("command", "lasts"),
+    [
+        (("BLPOP", "a", "b", 1.5), 1.5),
+        (("blpop", "a", b"2"), 2.0),
+        (("BRPOPLPUSH", "a", "b", "3"), 3.0),
+        (("BLMOVE", "a", "b", "LEFT", "RIGHT", 4), 4.0),
+        (("BLMPOP", 5, 1, "a", "LEFT"), 5.0),
+        (("BZMPOP", "6", 1, "a", "MIN"), 6.0),
+        (("WAIT", 1, 7000), 7.0),
+        (("WAITAOF", 1, 1, 8000), 8.0),
+        (("XREAD", "block", 9000, "STREAMS", "s", "$"), 9.0),
+        (("XREADGROUP", "GROUP", "g", "c", b"BLOCK", b"10000", "STREAMS", "s", ">"), 10.0),
+        (("XREADGROUP", "GROUP", "BLOCK", "5", "BLOCK", 11000, "STREAMS", "s", ">"), 11.0),
+        (("XREAD", "STREAMS", "block", "0-0"), 0.0),
+        (("BLPOP", "a", 0), 0.0),  # for ever
+        (("BLPOP", "a", -1), 0.0),  # the server refuses it
+        (("BLPOP", "a", "soon"), 0.0),
+        (("BLPOP",), 0.0),
+        (("WAIT", 1), 0.0),
+        (("XREAD", "STREAMS", "s", "$"), 0.0),
+        (("GET", "a"), 0.0),
+    ],
+)
+def test_how_long_a_command_may_block(command: tuple[Any, ...], lasts: float) -> None:
+    assert blocks_for(command) == lasts

@@ -36,9 +36,10 @@ def test_what_else_is_said_comes_last_and_must_succeed() -> None:
     for said in (greeting(RedisOptions(), extra), plain_greeting(RedisOptions(), extra)):
         assert said[-1] == ("CLIENT TRACKING", extra[0])
         replies = [*([b"OK"] * (len(said) - 1)), ServerRefusal("NOPERM no")]
-        error = refusal(said, replies)
-        assert error is not None
+        error = refusal(said, replies, "h:1")
+        assert isinstance(error, CommandError)
         assert (error.operation, error.code) == ("CLIENT TRACKING", "NOPERM")
+        assert "ACL SETUSER" in str(error)
 
 
 def test_an_error_that_names_the_command_is_not_chained_to_the_one_that_does_not() -> None:
@@ -63,10 +64,30 @@ def test_resp2_is_tried_where_hello_is_not_known_and_nowhere_else() -> None:
 def test_only_what_matters_makes_a_connection_useless() -> None:
     said = greeting(RedisOptions(url="redis://h/1"))
     fine = [{b"proto": 3}, b"OK", ServerRefusal("ERR unknown subcommand"), b"OK"]
-    assert refusal(said, fine) is None
-    error = refusal(said, [{b"proto": 3}, ServerRefusal("ERR DB index is out of range"), b"", b""])
+    assert refusal(said, fine, "h:1") is None
+    wrong = [{b"proto": 3}, ServerRefusal("ERR DB index is out of range"), b"", b""]
+    error = refusal(said, wrong, "h:1")
     assert isinstance(error, CommandError)
     assert (error.operation, error.code) == ("SELECT", "ERR")
+    assert str(error) == "h:1 refused SELECT: ERR DB index is out of range"
+
+
+def test_a_refused_greeting_tells_what_to_do_and_no_secret() -> None:
+    said = greeting(RedisOptions(url="redis://u:secret@h/1"))
+    for code, advice in (("WRONGPASS", "in the url are right"), ("NOAUTH", "redis://USER:")):
+        error = refusal(said, [ServerRefusal(f"{code} no"), *[b"OK"] * (len(said) - 1)], "h:1")
+        assert isinstance(error, CommandError)
+        assert str(error).startswith(f"h:1 refused HELLO: {code} no; ")
+        assert advice in str(error)
+        assert "secret" not in str(error)
+
+
+def test_a_server_that_is_busy_when_it_is_greeted_is_asked_again() -> None:
+    said = greeting(RedisOptions(url="redis://h/1"))
+    busy = [{b"proto": 3}, ServerRefusal("BUSY running a script"), b"OK", b"OK"]
+    error = refusal(said, busy, "h:1")
+    assert type(error) is StoreUnavailable
+    assert "SELECT: BUSY" in str(error)
 
 
 def test_a_server_that_cannot_serve_now_is_away() -> None:

@@ -32,6 +32,11 @@ def test_defaults_are_a_local_server() -> None:
 
 
 def test_a_unix_socket() -> None:
+    for url in ("redis://h/3", "redis://h/3/", "redis://h?db=3", "redis:///3", "redis://h/x?db=3"):
+        assert RedisOptions(url=url).database == 3
+    # What redis-py reads for its own pools and connections may stay in the URL.
+    assert RedisOptions(url="redis://h?max_connections=5&socket_timeout=1&timeout=3").host == "h"
+    assert RedisOptions(url="unix://me:pw@/run/valkey.sock").credentials == ("me", "pw")
     options = RedisOptions(url="unix:///run/valkey.sock?db=2&protocol=2")
     assert (options.path, options.address) == ("/run/valkey.sock", "/run/valkey.sock")
     assert (options.database, options.protocol) == (2, 2)
@@ -65,6 +70,12 @@ def test_durations_may_be_timedeltas() -> None:
         ({"url": "redis://h/?decode_responses=true"}, "decode_responses"),
         ({"url": "redis://h:port"}, "url"),
         ({"url": "redis://h?db=x"}, "url"),
+        ({"url": "redis://h/1/2"}, "database '/1/2': expected /NUMBER"),
+        ({"url": "redis://h/abc"}, "database '/abc'"),
+        ({"url": "redis:///x"}, "database '/x'"),
+        ({"url": "unix://run/valkey.sock"}, "unix:///path"),
+        ({"url": "redis://h?sockt_timeout=1"}, "'sockt_timeout' .* mean socket_timeout="),
+        ({"url": "redis://h?zzz=1"}, "'zzz' behind the question mark: there is no such option"),
         ({"url": "ftp://h"}, "scheme 'ftp'"),
         ({"url": "h:6379"}, "scheme 'h'"),
         ({"url": "redis://a..b:6379"}, r"host 'a\.\.b'"),
