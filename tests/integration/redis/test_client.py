@@ -58,15 +58,6 @@ async def answers(client: RedisClient) -> None:
                 return
 
 
-@pytest.fixture(autouse=True)
-async def no_task_is_left() -> AsyncIterator[None]:
-    """No task outlives a client."""
-    yield
-    await asyncio.sleep(0)
-    left = [task for task in asyncio.all_tasks() if task.get_name().startswith("redis")]
-    assert left == []
-
-
 async def test_nothing_connects_before_it_is_opened() -> None:
     client = connect("redis://127.0.0.1:1/0")
     with pytest.raises(NotOpen):
