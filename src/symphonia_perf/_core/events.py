@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
+from symphonia_perf.errors import ConfigurationError
+
 __all__ = [
     "BreakerEvent",
     "BypassEvent",
@@ -23,6 +25,7 @@ __all__ = [
     "PoolEvent",
     "SlowOperationEvent",
     "Warn",
+    "checked_observer",
     "emit",
 ]
 
@@ -254,6 +257,19 @@ class LogObserver:
             if len(recent) >= _KINDS:
                 return (source, "")
         return kind
+
+
+def checked_observer(observer: object) -> Observer | None:
+    """The observer.
+
+    Raises:
+        ConfigurationError: neither a function nor None.
+    """
+    if observer is None or callable(observer):
+        return observer
+    raise ConfigurationError(
+        f"observer={observer!r:.100}: expected a function of one event, or None"
+    )
 
 
 def emit(observer: Observer, event: Event) -> None:

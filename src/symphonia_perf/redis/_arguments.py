@@ -4,14 +4,15 @@ One bad argument inside a pipeline fails everybody's commands, so each command i
 turned into bytes while its own caller is still there to hear of it.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
 from symphonia_perf.errors import ConfigurationError
 from symphonia_perf.redis.commands import Argument
 
-__all__ = ["BY_ARGUMENTS", "READS", "Packed", "blocks_for", "command_name", "pack"]
+__all__ = ["BY_ARGUMENTS", "READS", "Packed", "blocks_for", "command_name", "listed", "pack"]
 
 Packed: TypeAlias = tuple[str, *tuple[bytes, ...]]
 """A command's name in capitals, then its arguments as bytes."""
@@ -45,7 +46,16 @@ _REFUSED = {
 # Two words are needed to see that these change the connection.
 _STATE_WORDS = {
     "CLIENT": frozenset(
-        {b"CACHING", b"NO-EVICT", b"NO-TOUCH", b"REPLY", b"SETINFO", b"SETNAME", b"TRACKING"}
+        {
+            b"CACHING",
+            b"CAPA",
+            b"NO-EVICT",
+            b"NO-TOUCH",
+            b"REPLY",
+            b"SETINFO",
+            b"SETNAME",
+            b"TRACKING",
+        }
     ),
     "SCRIPT": frozenset({b"DEBUG"}),
 }
@@ -135,12 +145,32 @@ def command_name(name: Argument, may_block: bool = False) -> str:  # noqa: FBT00
     return command
 
 
-def blocks_for(args: Sequence[Argument]) -> float:
-    """Seconds that the server may take its time with this command; 0 where that has no end.
+def listed(commands: Iterable[Sequence[Argument]]) -> Sequence[Sequence[Argument]]:
+    """The commands, each a sequence of words, to be gone through more than once.
 
-    It is 0 as well for a command that does not block, and where the time cannot be read: the server
-    will say what is wrong with it.
+    Raises:
+        ConfigurationError: not a list of commands.
     """
+    wanted = "expected a list of commands, as in [('GET', 'a'), ('GET', 'b')]"
+    if isinstance(commands, str | bytes | Mapping) or not isinstance(commands, Iterable):
+        raise ConfigurationError(f"commands={commands!r:.100}: {wanted}")
+    found = tuple(commands)
+    for command in found:
+        if type(command) is not tuple and (
+            isinstance(command, str | bytes) or not isinstance(command, Sequence)
+        ):
+            raise ConfigurationError(f"command {command!r:.100}: {wanted}")
+    return found
+
+
+def blocks_for(args: Sequence[Argument]) -> float | None:
+    """Seconds that the server may take its time with this command; None where that has no end.
+
+    It is 0 for a command that does not block, and where the time cannot be read: the server will
+    say what is wrong with it.
+    """
+    if not args or not isinstance(args[0], str | bytes):
+        return 0.0  # it will be refused
     command = command_name(args[0], may_block=True)
     try:
         if command in _STREAM_READS:
@@ -149,9 +179,12 @@ def blocks_for(args: Sequence[Argument]) -> float:
             at, unit = start + words.index("BLOCK") + 1, 1000
         else:
             at, unit = _TIMEOUT_AT[command]
-        return max(float(args[at]) / unit, 0.0)
-    except (KeyError, IndexError, ValueError, OverflowError):
+        lasts = float(args[at]) / unit
+    except (KeyError, IndexError, ValueError, TypeError, OverflowError):
         return 0.0
+    if lasts == 0:
+        return None
+    return lasts if 0 < lasts < math.inf else 0.0
 
 
 def _uncased(word: Argument) -> Argument:

@@ -6,12 +6,12 @@ from typing import Any, NoReturn
 
 from symphonia_perf._core.durations import seconds
 from symphonia_perf._core.events import Observer
-from symphonia_perf.errors import StoreError, StoreTimeout, StoreUnavailable
+from symphonia_perf.errors import CommandError, StoreError, StoreTimeout, StoreUnavailable
 from symphonia_perf.redis._arguments import READS, command_name
 from symphonia_perf.redis._line import Line
 from symphonia_perf.redis._link import Link
 from symphonia_perf.redis._packing import EXEC, MULTI
-from symphonia_perf.redis._replies import explained, needs_reconnect, timed_out, told
+from symphonia_perf.redis._replies import code_of, explained, needs_reconnect, timed_out, told
 from symphonia_perf.redis._slots import Broken, Late, Many, Slot, fail
 from symphonia_perf.redis.commands import Argument, Reply
 from symphonia_perf.redis.connection import ServerRefusal
@@ -70,6 +70,8 @@ class Channel:
         """Send `count` commands now, or as soon as there is a connection and room on it."""
         link, line = self.link, self.line
         connection = link.connection
+        if len(line) >= self._max_waiting or line.size >= self._max_waiting_bytes:
+            line.purge()
         if connection is not None and connection.roomy:
             connection.submit(packed, slot, count)
         elif connection is None and link.away:
@@ -141,6 +143,10 @@ class Channel:
             many = await self._replies(packed, len(commands) + 2, limit)
         except StoreError as error:
             self.explain(error, "EXEC")
+        if isinstance(many[0], ServerRefusal):
+            # They left together with MULTI: what the server took of them, it took one by one.
+            words = f"MULTI: {many[0]}; its commands may have been executed, but not together"
+            raise CommandError(words, code=code_of(many[0]), operation="MULTI") from many[0]
         result = many[-1]
         if isinstance(result, ServerRefusal):
             # EXECABORT says only that; what was wrong was said when the command was queued.
@@ -198,7 +204,7 @@ class Channel:
 
     def _note(self, refusal: Exception) -> None:
         if needs_reconnect(refusal):
-            self.link.renew(f"the server said {refusal}")
+            self.link.move(f"the server said {refusal}")
 
     def _changed(self) -> None:
         """There is a connection, room on it, or none for the time being."""

@@ -37,8 +37,11 @@ def translate(reply: Any, operation: str) -> Any:
         error = _translate(reply, operation)
         error.__cause__ = reply
         return error
-    if type(reply) is list and operation in _PROGRAMS:
-        return [translate(item, operation) for item in reply]
+    if operation in _PROGRAMS:
+        if type(reply) is list:
+            return [translate(item, operation) for item in reply]
+        if type(reply) is dict:
+            return {key: translate(value, operation) for key, value in reply.items()}
     return reply
 
 

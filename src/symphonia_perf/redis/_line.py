@@ -11,6 +11,9 @@ from symphonia_perf.redis.connection import Connection
 __all__ = ["Line"]
 
 
+_PURGE = 0.05  # seconds
+
+
 class _Waiting(NamedTuple):
     expires: float
     packed: bytes
@@ -32,6 +35,7 @@ class Line:
         self._timer: asyncio.TimerHandle | None = None
         self._unsent = Late(f"it was not sent (deadline {deadline:g} s)")
         self._late = Late(f"no reply; it may have been executed (deadline {deadline:g} s)")
+        self._purged = -_PURGE  # when that was done last
         self.size = 0  # packed bytes
 
     def __len__(self) -> int:
@@ -46,6 +50,19 @@ class Line:
         self.size += len(packed)
         if self._timer is None:
             self._timer = self._loop.call_at(expires, self._expire)
+
+    def purge(self) -> None:
+        """Forget those who left, where they were given up or cancelled; their places are free.
+
+        It looks at everybody, so not more often than it is worth.
+        """
+        now = self._loop.time()
+        if now < self._purged + _PURGE:
+            return
+        self._purged = now
+        left = [each for each in self._waiting if not each.slot.done()]
+        self._waiting = deque(left)
+        self.size = sum(len(each.packed) for each in left)
 
     def let_in(self, connection: Connection) -> None:
         """Send those at the front, as long as there is room."""

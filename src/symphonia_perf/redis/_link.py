@@ -13,7 +13,13 @@ from symphonia_perf._core.durations import seconds
 from symphonia_perf._core.events import Observer, emit
 from symphonia_perf.errors import CommandError, ConfigurationError, StoreError, StoreUnavailable
 from symphonia_perf.redis._handshake import greeting, plain_greeting, refusal, wants_plain
-from symphonia_perf.redis.connection import Broken, Connection, Many, pack_words
+from symphonia_perf.redis.connection import (
+    Broken,
+    Connection,
+    Many,
+    ServerRefusal,
+    pack_words,
+)
 from symphonia_perf.redis.events import ConnectionEvent
 from symphonia_perf.redis.options import RedisOptions
 
@@ -68,6 +74,7 @@ class Link:
         self._task: asyncio.Task[None] | None = None
         self._lost: asyncio.Event = asyncio.Event()
         self._intended = False  # whether it is we who end the connection
+        self._may_move = 0.0  # from when on
         # Read on the path of every command.
         self.connection: Connection | None = None
         self.away = ""  # why an attempt to connect failed; empty while there is hope
@@ -110,6 +117,21 @@ class Link:
             self._intended = intended
             self.connection.abort(reason)
 
+    def move(self, reason: str) -> None:
+        """Make another connection, as this one may lead to the wrong server; nobody is harmed.
+
+        Those in flight get their replies first. Where the next connection leads there as well, as
+        to a replica by its own address, moving on and on would help nobody: once in
+        `reconnect_most` seconds is enough.
+        """
+        now = self._loop.time()
+        if self.connection is not None and now >= self._may_move:
+            self._may_move = now + seconds(
+                self._options.reconnect_most, option="reconnect_most", zero=True
+            )
+            self._intended = True
+            self.connection.retire(reason)
+
     async def _keep(self) -> None:
         attempt = 0
         pause = wait_incrementing(
@@ -120,25 +142,37 @@ class Link:
         while True:
             if self.connection is not None:
                 attempt = 0
+                self._intended = False
                 await self._watch(self.connection)
+                if self._intended:  # nothing is wrong with the server
+                    await self._try_again()
+                    continue
             attempt += 1
             await asyncio.sleep(_pause(pause, attempt))
-            # The server may come back as it pleases: a refusal now (a changed password, say, or a
-            # certificate that is being replaced) is told to callers, and tried again.
-            with suppress(CommandError, ConfigurationError):
-                await self._attempt()
+            await self._try_again()
+
+    async def _try_again(self) -> None:
+        # The server may come back as it pleases: a refusal now (a changed password, say, or a
+        # certificate that is being replaced) is told to callers, and tried again.
+        with suppress(CommandError, ConfigurationError):
+            await self._attempt()
 
     async def _watch(self, connection: Connection) -> None:
         """Return when the connection is lost; end it when nobody answers on it."""
         interval = self._interval
         pinged_at: float | None = None
+        unsent = 0
         while True:
             try:
                 async with asyncio.timeout(interval):
                     await self._lost.wait()
             except TimeoutError:
                 now, heard_at = self._loop.time(), connection.heard_at
+                before, unsent = unsent, connection.unsent
                 if not self._pings:
+                    continue
+                if unsent < before:  # a large value on its way: the ping waits behind it
+                    pinged_at = None
                     continue
                 # Not by how long ago it was heard: a timer fires a little late, so the answer to a
                 # ping of the last look is a little older than the interval on a healthy link.
@@ -176,11 +210,13 @@ class Link:
         what = str(error)
         if isinstance(error, TimeoutError):
             what = f"no answer within {self._connect_timeout:g} s"
+        if isinstance(error, Broken):  # of a greeting nobody asks whether it was executed
+            what = what.partition("; it ")[0]
         if self._options.secure:
             # A plain server waits for the end of what it takes for a command.
             if isinstance(error, TimeoutError | SSLError | ConnectionResetError):
                 what += "; the url asks for TLS: does that port speak it?"
-        elif isinstance(error, Broken):
+        elif isinstance(error, Broken) and not isinstance(error, _Said):
             what += "; if that port speaks TLS, begin the url with rediss://"
         return what
 
@@ -199,7 +235,12 @@ class Link:
             if self._may_fall_back and wants_plain(replies):
                 plain = True
                 said = plain_greeting(self._options, extra)
-                replies = await self._say(connection, [words for _, words in said])
+                try:
+                    replies = await self._say(connection, [words for _, words in said])
+                except Broken as broken:  # it did not mean HELLO
+                    raise _Said(
+                        f"the server said {replies[0]} and closed the connection"
+                    ) from broken
         except BaseException:
             connection.abort("the greeting failed")
             raise
@@ -221,7 +262,6 @@ class Link:
             if self.connection is connection:
                 self.connection = None
                 self._tell("closed" if self._intended else "lost", reason)
-                self._intended = False
 
         def factory() -> Connection:
             return Connection(
@@ -251,13 +291,25 @@ class Link:
         packed = b"".join(map(pack_words, commands))
         slot = self._ignored(len(commands))
         connection.submit(packed, slot, len(commands))
-        return await slot.future
+        try:
+            return await slot.future
+        except Broken as error:
+            if slot.replies and isinstance(slot.replies[0], ServerRefusal):
+                # As where there are too many clients: one line for all, and the end.
+                raise _Said(
+                    f"the server said {slot.replies[0]} and closed the connection"
+                ) from error
+            raise
 
     def _ignored(self, count: int) -> Many:
         """A slot without the deadline of commands; its error, if any, is nobody's news."""
         future: asyncio.Future[list[Any]] = self._loop.create_future()
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
         return Many(future, count, own_deadline=True)
+
+
+class _Said(Broken):
+    """The connection was lost while greeting, after the server had said why."""
 
 
 def _pause(wait: Any, attempt: int) -> float:

@@ -1,6 +1,5 @@
 """What a server's refusal means for the caller, and for the connection: pure."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from symphonia_perf.errors import CommandError, StoreError, StoreTimeout, StoreUnavailable
@@ -9,7 +8,9 @@ from symphonia_perf.redis.connection import ServerRefusal
 
 __all__ = [
     "AWAY",
+    "NOT_SENT",
     "UNSERVED",
+    "alone",
     "code_of",
     "explained",
     "needs_reconnect",
@@ -24,6 +25,9 @@ AWAY = frozenset({"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN"})
 # It will not serve this connection any more: another primary, or another password.
 _RECONNECT = frozenset({"NOAUTH", "READONLY"})
 UNSERVED = AWAY | _RECONNECT
+NOT_SENT = "it was not sent"
+"""What the message of an error says where the server has surely not seen the command."""
+
 # Only what runs a program can answer with errors inside a list.
 _PROGRAMS = frozenset({"EVAL", "EVALSHA", "EVALSHA_RO", "EVAL_RO", "EXEC", "FCALL", "FCALL_RO"})
 
@@ -55,11 +59,14 @@ def refused(refusal: BaseException, operation: str) -> StoreError:
 
 
 def told(reply: Any, operation: str) -> Any:
-    """The reply, with refusals in our words, also inside a script's list."""
+    """The reply, with refusals in our words, also inside a script's lists and maps."""
     if isinstance(reply, ServerRefusal):
         return refused(reply, operation)
-    if type(reply) is list and operation in _PROGRAMS:
-        return [told(item, operation) for item in reply]
+    if operation in _PROGRAMS:
+        if type(reply) is list:
+            return [told(item, operation) for item in reply]
+        if type(reply) is dict:
+            return {key: told(value, operation) for key, value in reply.items()}
     return reply
 
 
@@ -78,8 +85,27 @@ def timed_out(late: Late, operation: str) -> StoreTimeout:
     return StoreTimeout(f"{operation}: {late.reason}", store="redis", operation=operation)
 
 
-def raise_first(replies: Iterable[Any]) -> None:
-    """Raise the first of the replies that is an error of ours."""
+def alone(replies: list[Any]) -> Any:
+    """The only reply; raises it where it is an error of ours."""
+    reply = replies.pop()  # not left where a traceback would keep it
+    if isinstance(reply, StoreError):
+        try:
+            raise reply
+        finally:
+            del reply
+    return reply
+
+
+def raise_first(replies: list[Any]) -> None:
+    """Raise the first of the replies that is an error of ours.
+
+    The replies are let go of then: a list that holds an error whose traceback holds the list is
+    garbage that only a collection finds.
+    """
     for reply in replies:
         if isinstance(reply, StoreError):
-            raise reply
+            replies.clear()
+            try:
+                raise reply
+            finally:
+                del reply

@@ -31,7 +31,7 @@ class Late:
 class Many:
     """The replies of several commands in a row, as one result."""
 
-    __slots__ = ("_left", "_replies", "future", "in_line", "own_deadline")
+    __slots__ = ("_left", "future", "in_line", "own_deadline", "replies")
 
     def __init__(
         self, future: "asyncio.Future[list[Any]]", count: int, *, own_deadline: bool
@@ -40,7 +40,7 @@ class Many:
         self.own_deadline = own_deadline  # somebody else watches the time
         self.in_line = False  # not sent yet, for want of a connection or of room on it
         self._left = count
-        self._replies: list[Any] = []
+        self.replies: list[Any] = []  # so far
 
     def done(self) -> bool:
         """Whether nobody waits any more."""
@@ -51,9 +51,9 @@ class Many:
         self._left -= 1
         if self.future.done():
             return
-        self._replies.append(reply)
+        self.replies.append(reply)
         if not self._left:
-            self.future.set_result(self._replies)
+            self.future.set_result(self.replies)
 
 
 Slot = asyncio.Future[Any] | Many

@@ -74,10 +74,12 @@ class LinkSubscriber:
 
     async def aclose(self) -> None:
         """Close the connection and stop trying."""
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.wait({self._opening})
-        await self._link.aclose()
+        try:
+            if self._opening is not None:
+                self._opening.cancel()
+                await asyncio.wait({self._opening})
+        finally:  # who is cancelled while it closes leaves nothing open
+            await self._link.aclose()
 
     # What the link tells
 

@@ -14,14 +14,15 @@ from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import AbstractConnection
 
 from symphonia_perf._core.durations import seconds
-from symphonia_perf._core.events import LogObserver, Observer, emit
+from symphonia_perf._core.events import LogObserver, Observer, checked_observer, emit
 from symphonia_perf.errors import ConfigurationError, WrongLoop
 from symphonia_perf.redis import _cluster, _pooled
-from symphonia_perf.redis._arguments import Packed, pack
+from symphonia_perf.redis._arguments import Packed, listed, pack
 from symphonia_perf.redis._driver_options import DriverOptions
 from symphonia_perf.redis._driver_subscriber import DriverSubscriber
 from symphonia_perf.redis._errors import translate
 from symphonia_perf.redis._lane import Lane
+from symphonia_perf.redis._replies import raise_first
 from symphonia_perf.redis.commands import Argument, Reply
 from symphonia_perf.redis.events import CancellationEvent
 from symphonia_perf.redis.pubsub import PubSub
@@ -69,7 +70,10 @@ def wrap(
         raise ConfigurationError(f"max_waiting={max_waiting!r}: expected bytes, more than 0")
     limit = seconds(deadline, option="deadline")
     return Adapter(
-        client, deadline=limit, max_waiting=max_waiting, observer=observer or LogObserver()
+        client,
+        deadline=limit,
+        max_waiting=max_waiting,
+        observer=checked_observer(observer) or LogObserver(),
     )
 
 
@@ -166,7 +170,7 @@ class Adapter:
             ConfigurationError: a bad argument or command; then nothing was sent.
             WrongLoop: first used on another event loop.
         """
-        packed = [pack(command) for command in commands]
+        packed = [pack(command) for command in listed(commands)]
         limit = self._limit(deadline)
         places: dict[Lane, list[int]] = {}
         for place, command in enumerate(packed):
@@ -180,9 +184,7 @@ class Adapter:
             for place, reply in zip(mine, await future, strict=True):
                 replies[place] = translate(reply, packed[place][0])
         if not return_errors:
-            for reply in replies:
-                if isinstance(reply, Exception):
-                    raise reply
+            raise_first(replies)
         return replies
 
     def script(self, lua: str) -> LuaScript:

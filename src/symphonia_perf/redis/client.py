@@ -1,23 +1,25 @@
 """A Redis or Valkey client whose callers share one connection."""
 
 import asyncio
+import os
 from asyncio import Future, get_running_loop
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakSet
 
 from symphonia_perf._core.binding import Binding
 from symphonia_perf._core.durations import seconds
 from symphonia_perf._core.env import nearest
-from symphonia_perf._core.events import LogObserver, Observer
+from symphonia_perf._core.events import LogObserver, Observer, checked_observer
 from symphonia_perf.errors import ConfigurationError, StoreError, StoreTimeout
-from symphonia_perf.redis._arguments import blocks_for
+from symphonia_perf.redis._arguments import blocks_for, listed
 from symphonia_perf.redis._channel import Channel
 from symphonia_perf.redis._link import Link
 from symphonia_perf.redis._packing import FREQUENT, PLAIN, is_plain, pack_words, packed
-from symphonia_perf.redis._replies import raise_first
+from symphonia_perf.redis._replies import NOT_SENT, alone, raise_first
 from symphonia_perf.redis._slots import Late
 from symphonia_perf.redis._subscriber import LinkSubscriber
 from symphonia_perf.redis.commands import Argument, Reply
@@ -31,7 +33,17 @@ from symphonia_perf.typing import Seconds
 __all__ = ["RedisClient", "RedisStats", "connect"]
 
 _NO_DEADLINE = 365 * 86_400.0  # seconds; a blocking command brings its own timeout
-_OUTCOMES = frozenset({Late, ServerRefusal, list})  # of what is no plain reply, or may hold none
+_OUTCOMES = frozenset({Late, ServerRefusal, dict, list})  # what is no plain reply, or may hold one
+_opened: "WeakSet[RedisClient]" = WeakSet()
+
+
+def _forked() -> None:
+    """A child has opened nothing: on its parent's socket it must not write."""
+    for client in tuple(_opened):
+        client.forget()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def connect(target: str | RedisOptions = RedisOptions(), **options: Any) -> "RedisClient":  # noqa: B008 - a frozen value
@@ -50,7 +62,7 @@ def connect(target: str | RedisOptions = RedisOptions(), **options: Any) -> "Red
     redis = connect("redis://localhost:6379/0", deadline=0.1)
     ```
     """
-    observer = options.pop("observer", None)
+    observer = checked_observer(options.pop("observer", None))
     names = [field.name for field in fields(RedisOptions) if field.init]
     if not isinstance(target, RedisOptions):
         names.remove("url")  # it is there
@@ -154,6 +166,7 @@ class RedisClient:
             observer=self._observer,
         )
         self._link = self._channel.link
+        _opened.add(self)
         try:
             await self._link.open()
         except BaseException:
@@ -178,8 +191,15 @@ class RedisClient:
     async def _close(self) -> None:
         self._loop = None
         self._binding.close()
-        await self._pubsub.aclose()
-        await self._opened().aclose()
+        _opened.discard(self)
+        try:
+            await self._pubsub.aclose()
+        finally:  # who is cancelled while it closes leaves nothing open
+            await self._channel_here().aclose()
+
+    def forget(self) -> None:
+        """Be as if it was never opened: what a forked child does with what its parent opened."""
+        self._loop = None
 
     # The role
 
@@ -196,7 +216,11 @@ class RedisClient:
         # This is the path of every command: what can be said in one line is not a call.
         # A future knows the running loop: asking for both apart takes 290 -> 430 ns, as Python
         # 3.11 asks the system for the process id whenever it is asked for the loop.
-        future: asyncio.Future[Reply] = Future()
+        try:
+            future: asyncio.Future[Reply] = Future()
+        except RuntimeError:  # a thread without a loop
+            self._binding.check()
+            raise
         if future.get_loop() is not self._loop:
             self._binding.check()
         try:
@@ -212,27 +236,23 @@ class RedisClient:
         except (IndexError, TypeError, UnicodeEncodeError):
             command = packed(args, may_block=self._may_block)  # it names the argument
         if deadline is not None:
-            replies = await self._opened().ask(command, (args,), deadline)
-            raise_first(replies)
-            return replies[0]
+            return alone(await self._channel_here().ask(command, (args,), deadline))
         began = future.get_loop().time() if self._retry_reads else 0.0
         connection = self._link.connection  # type: ignore[union-attr]  # opened
         if connection is not None and connection.roomy:
             connection.submit_one(command, future)
         else:
-            self._opened().send(command, future, 1)
+            self._channel_here().send(command, future, 1)
         try:
             reply = await future
         except Broken as error:
-            replies = await self._opened().again(error, command, (args,), began)
-            raise_first(replies)
-            return replies[0]
+            return alone(await self._channel_here().again(error, command, (args,), began))
         except StoreError as error:
-            self._opened().explain(error, args[0])
+            self._channel_here().explain(error, args[0])
         finally:
             del future  # it holds the error, whose traceback holds this frame and the command
         if type(reply) in _OUTCOMES:
-            return self._opened().outcome(reply, args[0])
+            return self._channel_here().outcome(reply, args[0])
         return reply
 
     async def execute_many(
@@ -252,7 +272,7 @@ class RedisClient:
             ConfigurationError: a bad argument or command; then nothing was sent.
         """
         channel = self._here()
-        commands = tuple(commands)  # it is gone through more than once
+        commands = listed(commands)
         together = b"".join([packed(each, may_block=self._may_block) for each in commands])
         if not commands:
             return []
@@ -275,7 +295,7 @@ class RedisClient:
                 none was executed.
         """
         channel = self._here()
-        commands = tuple(commands)
+        commands = listed(commands)
         if not commands:
             return []
         inside = [packed(each, may_block=self._may_block) for each in commands]
@@ -296,8 +316,9 @@ class RedisClient:
 
         Open it with `async with`. Its commands have no deadline but their own timeout, and wait for
         one another: use one per task that blocks. A server that says nothing for `health_interval`
-        after that timeout is given up (`StoreTimeout`). A command that may block for ever (timeout
-        0) can wait for a frozen server as long: give it a timeout, and ask again.
+        after that timeout, or at all to a command that does not block, is given up
+        (`StoreTimeout`). A command that may block for ever (timeout 0) can wait for a frozen server
+        as long: give it a timeout, and ask again.
 
         A command that its caller gives up, by cancelling it or by a `deadline`, ends this
         connection: else the server would give the next element to nobody. What was on its way at
@@ -373,11 +394,10 @@ class RedisClient:
         )
 
     def _here(self) -> Channel:
-        if get_running_loop() is not self._loop:
-            self._binding.check()
-        return self._opened()
+        self._binding.check()
+        return self._channel_here()
 
-    def _opened(self) -> Channel:
+    def _channel_here(self) -> Channel:
         assert self._channel is not None  # noqa: S101 - it was open when the command was sent
         return self._channel
 
@@ -386,8 +406,8 @@ class _BlockingClient(RedisClient):
     """What blocks here is taken back from the server when nobody waits for it any more."""
 
     async def execute(self, *args: Argument, deadline: Seconds | None = None) -> Reply:
-        if deadline is None and args:
-            deadline = self._patience(args)
+        if deadline is None:
+            deadline = self._patience([args])
         with self._taken_back():
             return await super().execute(*args, deadline=deadline)
 
@@ -398,25 +418,43 @@ class _BlockingClient(RedisClient):
         return_errors: bool = False,
         deadline: Seconds | None = None,
     ) -> list[Reply]:
+        commands = listed(commands)
+        if deadline is None:
+            deadline = self._patience(commands)
         with self._taken_back():
             return await super().execute_many(
                 commands, return_errors=return_errors, deadline=deadline
             )
 
-    def _patience(self, args: Sequence[Argument]) -> float | None:
+    async def transaction(
+        self, commands: Sequence[Sequence[Argument]], *, deadline: Seconds | None = None
+    ) -> list[Reply]:
+        if deadline is None:
+            deadline = self._patience([])  # inside a transaction nothing blocks
+        with self._taken_back():
+            return await super().transaction(commands, deadline=deadline)
+
+    def _patience(self, commands: Sequence[Sequence[Argument]]) -> float | None:
         """Seconds from which on silence means that nobody is there: no ping gets through."""
-        link = self._here().link
-        if link.connection is None or link.connection.in_flight:
+        channel = self._here()
+        connection = channel.link.connection
+        busy = connection is not None and not connection.lost and connection.in_flight
+        if busy or len(channel.line):
             return None  # it waits for those before it, and nobody knows how long
-        own = blocks_for(args)
-        return (
-            own + seconds(self._options.health_interval, option="health_interval") if own else None
-        )
+        own = 0.0
+        for command in commands:
+            lasts = blocks_for(command)
+            if lasts is None:
+                return None
+            own += lasts
+        return own + seconds(self._options.health_interval, option="health_interval")
 
     @contextmanager
     def _taken_back(self) -> Iterator[None]:
         try:
             yield
-        except (asyncio.CancelledError, StoreTimeout):
-            self._opened().link.renew("a blocking command was given up", intended=True)
+        except (asyncio.CancelledError, StoreTimeout) as error:
+            if NOT_SENT not in str(error):
+                why = "a blocking command was given up"
+                self._channel_here().link.renew(why, intended=True)
             raise

@@ -15,7 +15,7 @@ Argument: TypeAlias = str | bytes | int | float
 """What a command is made of. Text is sent as UTF-8, a float by `repr`."""
 
 Reply: TypeAlias = Any
-"""What a command returns: bytes, int, float, bool, None, a list, a dict or a set of these.
+"""What a command returns: bytes, int, float, bool, None, a list (of a set, too) or a dict of these.
 
 The reply is the server's, untouched by the command's name: `SET` answers `b"OK"`, not True.
 """

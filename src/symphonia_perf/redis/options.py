@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from inspect import signature
 from typing import Any, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis.asyncio import connection as driver
 from redis.asyncio.connection import SSLConnection, parse_url
@@ -22,6 +22,7 @@ __all__ = ["RedisOptions"]
 
 # valkey-py's own spellings; redis-py's parser does the rest.
 _SCHEMES = {"valkey": "redis", "valkeys": "rediss"}
+_ENCODED = "in a password, / is written %2F, # is %23, ? is %3F and @ is %40"
 # Field -> what redis-py calls it, in a URL and for its TLS context.
 _TLS_FILES = {
     "tls_ca_file": "ssl_ca_certs",
@@ -80,6 +81,9 @@ class RedisOptions:
                 raise ConfigurationError(f"{item.name}={value!r}: expected a whole number above 0")
         if type(self.retry_reads) is not bool:
             raise ConfigurationError(f"retry_reads={self.retry_reads!r}: expected True or False")
+        name: object = self.client_name
+        if name is not None and not (isinstance(name, str) and re.fullmatch(r"[!-~]+", name)):
+            raise ConfigurationError(f"client_name={name!r:.100}: expected ASCII without spaces")
         parsed = _parse(self.url)
         object.__setattr__(self, "_parsed", parsed | self._tls_files(parsed))
 
@@ -201,12 +205,13 @@ class RedisOptions:
         """
         if not self.secure:
             return None
-        parsed = dict(self._parsed)
-        del parsed["connection_class"]
+        # What is for a pool would be too much for a connection.
+        known = _parameters(driver.AbstractConnection, driver.Connection, SSLConnection)
+        told = {name: value for name, value in self._parsed.items() if name in known}
         try:
-            context = SSLConnection(**parsed).ssl_context.get()
-        except (OSError, ValueError, TypeError) as error:
-            raise ConfigurationError(f"TLS settings: {error}") from error
+            context = SSLConnection(**told).ssl_context.get()
+        except Exception as error:  # redis-py raises whatever comes of a value it did not look at
+            raise ConfigurationError(f"TLS settings: {_first_line(error)}") from error
         return context
 
 
@@ -222,7 +227,9 @@ def _parse(url: object) -> dict[str, Any]:
     try:
         parsed: dict[str, Any] = dict(parse_url(f"{known}://{rest}"))
     except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"url: {wanted}; {_first_line(error)}") from error
+        # It may quote a piece of a password; what it says of the query names the option only.
+        said = _first_line(error) if "@" not in rest else _ENCODED
+        raise ConfigurationError(f"url: {wanted}; {said}") from None
     _refuse_ignored(known, rest)
     host = parsed.get("host", "")
     try:
@@ -231,6 +238,11 @@ def _parse(url: object) -> dict[str, Any]:
         raise ConfigurationError(
             f"url with the host {host!r:.100}: {_first_line(error)}"
         ) from error
+    port = parsed.get("port", 6379)  # a text, where the query says it
+    if not str(port).isdecimal() or not 0 < int(port) < 2**16:
+        raise ConfigurationError("url with a port that is no number from 1 to 65535")
+    if "path" in parsed and known != "unix":
+        raise ConfigurationError("url with path=: write unix:///path for a unix socket")
     if "\0" in rest:
         raise ConfigurationError("url with a NUL character")
     if parsed.get("decode_responses"):
@@ -250,25 +262,33 @@ def _refuse_ignored(scheme: str, rest: str) -> None:
     """
     parts = urlsplit(f"{scheme}://{rest}")
     words = parse_qs(parts.query)
+    # Then what looks like a path, a query or a fragment may be the rest of a password.
+    torn = "@" in parts.path + parts.query + parts.fragment and "@" not in parts.netloc
     if scheme == "unix":
         if parts.hostname:
             raise ConfigurationError("url of a unix socket: write its path from / on, unix:///path")
-    elif "db" not in words and not re.fullmatch(r"/?|/\d+/?", parts.path):
-        raise ConfigurationError(f"url with the database {parts.path!r:.100}: expected /NUMBER")
+    elif "db" not in words and not re.fullmatch(r"/*\d*/*", unquote(parts.path)):
+        said = _ENCODED if torn else f"not {parts.path!r:.100}"
+        raise ConfigurationError(f"url with a database: expected /NUMBER; {said}")
+    if parts.fragment:
+        raise ConfigurationError(f"url with a #: it means nothing here; {_ENCODED}")
     for word in sorted(words.keys() - _query_words()) if words else ():
         near = nearest(word, _query_words())
         hint = f"did you mean {near}=?" if near else "there is no such option"
-        raise ConfigurationError(f"url with {word!r:.100} behind the question mark: {hint}")
+        said = _ENCODED if torn else f"{word!r:.100}: {hint}"
+        raise ConfigurationError(f"url with an unknown word behind the question mark; {said}")
 
 
 @lru_cache(maxsize=1)
 def _query_words() -> frozenset[str]:
     """What a URL may say to redis-py: the parameters of its connections and pools."""
-    kinds = (driver.AbstractConnection, driver.Connection, driver.UnixDomainSocketConnection)
+    kinds = (driver.Connection, driver.UnixDomainSocketConnection, SSLConnection)
     pools = (driver.ConnectionPool, driver.BlockingConnectionPool)
-    return frozenset(
-        name for kind in (*kinds, SSLConnection, *pools) for name in signature(kind).parameters
-    )
+    return _parameters(driver.AbstractConnection, *kinds, *pools)
+
+
+def _parameters(*kinds: type) -> frozenset[str]:
+    return frozenset(name for kind in kinds for name in signature(kind).parameters)
 
 
 def _first_line(error: Exception) -> str:

@@ -8,7 +8,7 @@ import re
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -367,24 +367,6 @@ async def test_what_a_blocking_caller_gave_up_takes_nothing(redis_url: str, how:
         assert await blocking.execute("BLPOP", "jobs", 1) == [b"jobs", b"one"]
 
 
-async def test_a_blocking_client_gives_up_a_frozen_server(server: RedisServer) -> None:
-    options: dict[str, Any] = {"health_interval": 0.2, "reconnect_step": 0.01}
-    async with connect(server.url, **options) as client, client.blocking() as blocking:
-        assert await blocking.execute("BLPOP", "jobs", 0.05) is None
-        server.pause()
-        began = time.monotonic()
-        with pytest.raises(StoreTimeout, match="may have been executed"):
-            await blocking.execute("BLPOP", "jobs", 0.1)
-        assert 0.3 <= time.monotonic() - began < 2.0
-        server.resume()
-        await until(lambda: blocking.stats().connected and client.stats().connected)
-        async with asyncio.timeout(10):  # the server has yet to notice that the first one left
-            while b"blocked_clients:0\r" not in await client.execute("INFO", "clients"):
-                pass
-        assert await client.execute("RPUSH", "jobs", "one") == 1
-        assert await blocking.execute("BLPOP", "jobs", 5) == [b"jobs", b"one"]
-
-
 async def test_who_waits_behind_another_on_a_blocking_client_is_not_hurried(
     redis_url: str,
 ) -> None:
@@ -641,18 +623,68 @@ async def test_a_forked_child_is_refused(redis_url: str) -> None:
         reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
-            try:
-                asyncio.run(client.execute("PING"))
-                os.write(writing, b"answered")
-            except BaseException as error:  # noqa: BLE001 - told to the parent
-                os.write(writing, type(error).__name__.encode())
+            # On the parent's loop, as a child finds it, and on one of its own.
+            for drive in (driven, asyncio.run):
+                for call in (client.execute("SET", "k", "v"), client.execute_many([("PING",)])):
+                    try:
+                        drive(call)
+                        os.write(writing, b"answered ")
+                    except BaseException as error:  # noqa: BLE001 - told to the parent
+                        os.write(writing, type(error).__name__.encode() + b" ")
             os._exit(0)
         os.close(writing)
-        said = await asyncio.to_thread(os.read, reading, 100)
-        os.close(reading)
         await asyncio.to_thread(os.waitpid, pid, 0)
-        assert said == b"NotOpen"
+        said = os.read(reading, 100)
+        os.close(reading)
+        assert said == b"NotOpen " * 4
         assert await client.execute("PING") == b"PONG"
+
+
+def driven(call: Coroutine[Any, Any, Any]) -> None:
+    """Go on with a coroutine where a fork inside another one would."""
+    call.send(None)
+
+
+@pytest.mark.parametrize("turns", range(1, 7))
+async def test_closing_a_client_that_listens_may_be_cancelled(
+    server: RedisServer, turns: int
+) -> None:
+    client = connect(server.url)
+    await client.__aenter__()
+    async with client.pubsub().subscribe("news"):
+        pass
+    closing = asyncio.ensure_future(client.__aexit__(None, None, None))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait({closing})
+    await until(lambda: len(server.ask("CLIENT", "LIST").splitlines()) == 1)
+    assert not client.stats().connected
+
+
+async def test_places_of_those_who_left_the_line_are_free(server: RedisServer) -> None:
+    async with connect(server.url, max_in_flight=1, max_waiting=4, deadline=30.0) as client:
+        server.pause()
+        first = asyncio.ensure_future(client.execute("ECHO", "first"))
+        await until(lambda: client.stats().in_flight == 1)
+        leaving = [asyncio.ensure_future(client.execute("GET", "k")) for _ in range(4)]
+        await until(lambda: client.stats().waiting == 4)
+        with pytest.raises(StoreUnavailable, match="4 callers wait already"):
+            await client.execute("GET", "k")
+        for each in leaving:
+            each.cancel()
+        await asyncio.wait(leaving)
+        async with asyncio.timeout(5):
+            while True:  # the places are looked for now and then, not for every caller
+                last = asyncio.ensure_future(client.execute("ECHO", "last"))
+                await asyncio.wait({last}, timeout=0.02)
+                if not last.done():
+                    break
+                assert isinstance(last.exception(), StoreUnavailable)
+        assert client.stats().waiting == 1
+        server.resume()
+        assert await first == b"first"
+        assert await last == b"last"
 
 
 async def test_closing_ends_the_wait_of_everybody(server: RedisServer) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from symphonia_perf.errors import ConfigurationError
-from symphonia_perf.redis._arguments import blocks_for, pack
+from symphonia_perf.redis._arguments import blocks_for, listed, pack
 
 
 class Word(enum.StrEnum):
@@ -149,7 +149,13 @@ def test_what_only_looks_like_it_is_allowed(command: str) -> None:
         (("XREADGROUP", "GROUP", "g", "c", b"BLOCK", b"10000", "STREAMS", "s", ">"), 10.0),
         (("XREADGROUP", "GROUP", "BLOCK", "5", "BLOCK", 11000, "STREAMS", "s", ">"), 11.0),
         (("XREAD", "STREAMS", "block", "0-0"), 0.0),
-        (("BLPOP", "a", 0), 0.0),  # for ever
+        (("BLPOP", "a", 0), None),  # for ever
+        (("XREAD", "BLOCK", 0, "STREAMS", "s", "$"), None),
+        (("BLPOP", "a", "inf"), 0.0),
+        (("BLPOP", "a", "nan"), 0.0),
+        (("BLPOP", "a", None), 0.0),
+        ((["BLPOP"],), 0.0),
+        ((), 0.0),
         (("BLPOP", "a", -1), 0.0),  # the server refuses it
         (("BLPOP", "a", "soon"), 0.0),
         (("BLPOP",), 0.0),
@@ -158,5 +164,21 @@ def test_what_only_looks_like_it_is_allowed(command: str) -> None:
         (("GET", "a"), 0.0),
     ],
 )
-def test_how_long_a_command_may_block(command: tuple[Any, ...], lasts: float) -> None:
+def test_how_long_a_command_may_block(command: tuple[Any, ...], lasts: float | None) -> None:
     assert blocks_for(command) == lasts
+
+
+@pytest.mark.parametrize("commands", [None, 5, "GET k", b"GET", {"GET": "k"}])
+def test_no_list_of_commands(commands: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^commands=.*expected a list of commands"):
+        listed(commands)
+
+
+@pytest.mark.parametrize("command", [None, 5, "GET k", b"GET", {"GET": "k"}, {"GET"}, iter("ab")])
+def test_no_command(command: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^command .*expected a list of commands"):
+        listed([("GET", "k"), command])
+
+
+def test_any_sequences_are_commands() -> None:
+    assert listed(each for each in (["GET", "a"], ("GET", "b"))) == (["GET", "a"], ("GET", "b"))

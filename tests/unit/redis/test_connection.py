@@ -354,3 +354,65 @@ async def test_whoever_leaves_the_line_too_late_is_not_sent() -> None:
     assert rig.wire.written == []
     assert (len(line), line.size) == (0, 0)
     line.close()
+
+
+ATTRIBUTE = b"|1\r\n+ttl\r\n:90\r\n"
+
+
+@pytest.mark.parametrize("cut", range(len(b"+1\r\n" + ATTRIBUTE + b"+2\r\n") + 1))
+async def test_an_attribute_ends_the_connection_before_it_shifts_a_reply(cut: int) -> None:
+    rig = Rig()
+    first, second, third = rig.ask("GET", "a"), rig.ask("GET", "b"), rig.ask("GET", "c")
+    await turn()
+    data = b"+1\r\n" + ATTRIBUTE + b"+2\r\n"
+    rig.connection.data_received(data[:cut])
+    if not rig.wire.aborted:
+        rig.connection.data_received(data[cut:])
+    assert rig.wire.aborted
+    rig.lose()
+    assert first.result() == b"1"
+    for unanswered in (second, third):
+        with pytest.raises(StoreUnavailable, match="attribute"):
+            unanswered.result()
+
+
+async def test_an_attribute_inside_a_list_ends_the_connection_too() -> None:
+    rig = Rig()
+    future = rig.ask("GET", "a")
+    await turn()
+    rig.connection.data_received(b"*2\r\n+1\r\n" + ATTRIBUTE + b"+2\r\n")
+    assert rig.wire.aborted
+    rig.lose()
+    with pytest.raises(StoreUnavailable, match="attribute"):
+        future.result()
+
+
+@pytest.mark.parametrize("text", [b"|", b"a|b", b"\n|1\r\n", b"\r\n|\r\n|1\r\n+x\r\n:1\r\n"])
+async def test_a_text_with_bars_is_a_text(text: bytes) -> None:
+    data = b"$%d\r\n%b\r\n" % (len(text), text)
+    for cut in range(len(data) * 2 + 1):
+        rig = Rig()
+        one, two = rig.ask("GET", "a"), rig.ask("GET", "b")
+        await turn()
+        both = data * 2
+        rig.connection.data_received(both[:cut])
+        rig.connection.data_received(both[cut:])
+        assert (await one, await two) == (text, text)
+        rig.lose()
+
+
+async def test_a_connection_that_retires_answers_first() -> None:
+    rig = Rig()
+    future = rig.ask("GET", "a")
+    await turn()
+    rig.connection.retire("go elsewhere")
+    assert not rig.connection.has_room()
+    assert not rig.connection.roomy
+    assert not rig.wire.aborted
+    rig.connection.data_received(b"+1\r\n")
+    assert future.result() == b"1"
+    assert rig.wire.aborted
+    assert rig.rooms == 0  # nobody is let in any more
+    idle = Rig()
+    idle.connection.retire("go elsewhere")
+    assert idle.wire.aborted

@@ -103,8 +103,9 @@ def test_errors_inside_a_program_s_list_are_ours() -> None:
 
 
 def test_other_replies_are_not_touched() -> None:
-    for reply in (b"OK", None, 0, 1.5, True, {b"a": 1}, {b"a"}):
+    for reply in (b"OK", None, 0, 1.5, True, {b"a"}):
         assert translate(reply, "EVAL") is reply
+    assert translate({b"a": 1}, "EVAL") == {b"a": 1}
     reply = [b"a", None]
     assert translate(reply, "MGET") is reply
 
@@ -116,3 +117,8 @@ def test_only_a_command_s_own_fault_cannot_be_routed() -> None:
     assert not cannot_be_routed(driver.ConnectionError("gone"))
     assert not cannot_be_routed(driver.SlotNotCoveredError("slot"))
     assert not cannot_be_routed(caused(driver.RedisClusterException("cannot be connected")))
+
+
+def test_errors_inside_a_program_s_maps_are_ours() -> None:
+    (found,) = translate({b"a": driver.ResponseError("ERR x")}, "EVAL").values()
+    assert type(found) is CommandError

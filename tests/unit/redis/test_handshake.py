@@ -110,6 +110,8 @@ def test_other_refusals_keep_their_code() -> None:
 
 def test_errors_inside_a_scripts_list_are_ours() -> None:
     inner = told([1, [ServerRefusal("ERR deep")]], "EVALSHA")
+    (mapped,) = told({b"a": ServerRefusal("ERR deep")}, "EVAL").values()
+    assert type(mapped) is CommandError
     assert isinstance(inner[1][0], CommandError)
     same = [ServerRefusal("ERR deep")]
     assert told(same, "LRANGE") is same

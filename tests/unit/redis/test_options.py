@@ -1,6 +1,7 @@
 """URLs as redis-py reads them, in our words when they are wrong."""
 
 import ssl
+import traceback
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -70,12 +71,19 @@ def test_durations_may_be_timedeltas() -> None:
         ({"url": "redis://h/?decode_responses=true"}, "decode_responses"),
         ({"url": "redis://h:port"}, "url"),
         ({"url": "redis://h?db=x"}, "url"),
-        ({"url": "redis://h/1/2"}, "database '/1/2': expected /NUMBER"),
-        ({"url": "redis://h/abc"}, "database '/abc'"),
-        ({"url": "redis:///x"}, "database '/x'"),
+        ({"url": "redis://h/1/2"}, "expected /NUMBER; not '/1/2'"),
+        ({"url": "redis://h/abc"}, "not '/abc'"),
+        ({"url": "redis:///x"}, "not '/x'"),
+        ({"url": "redis://h#x"}, "url with a #"),
+        ({"url": "redis://h?port=70000"}, "port that is no number from 1 to 65535"),
+        ({"url": "redis://h?port=abc"}, "port that is no number"),
+        ({"url": "redis://h?path=/run/valkey.sock"}, "unix:///path"),
+        ({"client_name": "two words"}, "client_name='two words'"),
+        ({"client_name": ""}, "client_name=''"),
+        ({"client_name": 7}, "client_name=7"),
         ({"url": "unix://run/valkey.sock"}, "unix:///path"),
-        ({"url": "redis://h?sockt_timeout=1"}, "'sockt_timeout' .* mean socket_timeout="),
-        ({"url": "redis://h?zzz=1"}, "'zzz' behind the question mark: there is no such option"),
+        ({"url": "redis://h?sockt_timeout=1"}, "'sockt_timeout': .* mean socket_timeout="),
+        ({"url": "redis://h?zzz=1"}, "'zzz': there is no such option"),
         ({"url": "ftp://h"}, "scheme 'ftp'"),
         ({"url": "h:6379"}, "scheme 'h'"),
         ({"url": "redis://a..b:6379"}, r"host 'a\.\.b'"),
@@ -160,3 +168,37 @@ def test_tls_files_that_are_missing_are_told_when_they_are_read(tmp_path: Path) 
     beside = RedisOptions(url=f"rediss://h?ssl_certfile={absent}", tls_key_file=absent)
     with pytest.raises(ConfigurationError, match="TLS settings"):
         beside.tls()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:s3cr/et@host:6379/0",
+        "redis://:12345/s3cret@host:6379/0",
+        "redis://app:s3cret#x@host:6379/0",
+        "redis://:12345#s3cret@host:6379/0",
+        "redis://:a?s3cret=b@host:6379",
+        "redis://:12345?s3cret=b@host:6379",
+        "redis://:s3[cret@host:6379",
+        "redis://app:S3cret/Pass@host/0",
+        "rediss://app:s3cret?@host/0",
+    ],
+)
+def test_no_message_shows_a_piece_of_a_password(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"%2F") as refused:
+        RedisOptions(url=url)
+    shown = "".join(traceback.format_exception(refused.value))
+    message = shown.rpartition("ConfigurationError: ")[2].lower()
+    for piece in ("s3c", "cret", "12345", "pass@"):
+        assert piece not in message
+
+
+def test_words_for_a_pool_are_no_trouble_for_tls() -> None:
+    options = RedisOptions(url="rediss://h?max_connections=10&timeout=20&ssl_cert_reqs=none")
+    assert options.tls() is not None
+
+
+@pytest.mark.parametrize("query", ["ssl_cert_reqs=CERT_NONE", "retry=3"])
+def test_what_redis_py_cannot_use_is_ours(query: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^TLS settings: "):
+        RedisOptions(url=f"rediss://h?{query}").tls()
