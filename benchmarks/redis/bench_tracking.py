@@ -1,26 +1,37 @@
-"""CLIENT TRACKING: from a write to the callback, and what 50 listening processes cost the writer.
+"""CLIENT TRACKING: from a write to the callback, and what fifty listeners cost who writes.
 
-Run: .venv/bin/python benchmarks/redis/bench_tracking.py
+Run: .venv/bin/python benchmarks/redis/bench_tracking.py [--rounds N] [--quick]
 The first line is the time from before a SET to the callback, on another connection of the process.
-The others have one writer, 0 and 50 processes that track all it writes, and 50 that hear a message
-published with each write instead. `writer` is its SETs a second, so many at a time, as fast as it
-goes; `paced` the time that each of 1,000 SETs a second takes, one after the other; both with the
-server's processor time for one. Rounds take turns; read the ratios of medians. The listeners have
-only the machine's idle time (SCHED_IDLE): on two cores the server is to be measured, not fifty
-Pythons.
+The others have one writer, and as listeners
+
+- `alone`: nobody,
+- `registered`: fifty connections whose process is stopped, so that the server's own work is all
+  that is there,
+- `one process`: fifty connections of one process, which reads them,
+- `processes`: fifty processes with one connection each,
+- `publishing alone` and `messages`: nobody, and fifty processes, where the writer publishes a
+  message with each write instead.
+
+`paced` is a writer with a rate of its own, one write at a time or a hundred together: the rate it
+kept, how long each turn took, and the server's processor time for each write. `writer` writes as
+fast as it goes. Rounds take turns; read the ratios of medians. Server and writer have a core each,
+where there are two. Listeners share both, and have only their idle time (SCHED_IDLE): the server is
+to be measured, not fifty Pythons.
 """
 
 import argparse
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -28,64 +39,120 @@ from benchmarks.lines import line
 from symphonia_perf.redis import RedisClient, connect
 from symphonia_perf.testing.servers import redis_server
 
-PROCESSES = 50
-SECONDS = 1.0
 TOGETHER = (1, 64, 512)
-PACE = 1_000  # writes a second
-PACED_SECONDS = 3.0
-Cost = tuple[float, float]
+PACED = ((1, 1_000), (100, 10_000))  # writes in one turn, writes a second
 READY = "ready\n"
 
 
-async def track(url: str) -> None:
-    """Be one of the processes that are told; ends with its standard input."""
-    async with (
-        connect(url, deadline=30.0) as redis,
-        redis.tracking("k:", on_key=lambda _: None, on_flush=lambda: None),
-    ):
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """How much is done."""
+
+    rounds: int = 3
+    listeners: int = 50
+    seconds: float = 0.7  # as fast as it goes
+    paced_seconds: float = 1.5
+    latencies: int = 20_000
+
+
+class Side(NamedTuple):
+    """Who listens."""
+
+    name: str
+    kind: str = "track"
+    processes: int = 0
+    each: int = 1  # connections
+    stopped: bool = False
+
+    @property
+    def publishes(self) -> bool:
+        """Whether the writer has to tell."""
+        return self.kind == "subscribe"
+
+
+class Cost(NamedTuple):
+    """What one writer did in one round."""
+
+    rate: float  # writes a second
+    server: float  # microseconds of its processor for each write
+    turns: Sequence[int] = ()  # nanoseconds that each took
+
+
+def sides(listeners: int) -> list[Side]:
+    """All that are compared."""
+    return [
+        Side("alone"),
+        Side("registered", processes=1, each=listeners, stopped=True),
+        Side("one process", processes=1, each=listeners),
+        Side("processes", processes=listeners),
+        Side("publishing alone", "subscribe"),
+        Side("messages", "subscribe", processes=listeners),
+    ]
+
+
+# Listeners
+
+
+async def listen(kind: str, url: str, count: int) -> None:
+    """Hear of everything on so many connections; ends with standard input."""
+    async with AsyncExitStack() as stack:
+        tasks: list[asyncio.Task[None]] = []
+        for _ in range(count):
+            redis = connect(url, deadline=30.0)
+            if kind == "track":
+                tracking = redis.tracking("k:", on_key=lambda _: None, on_flush=lambda: None)
+                await stack.enter_async_context(tracking)
+            else:
+                await stack.enter_async_context(redis)
+                heard = await stack.enter_async_context(redis.pubsub().subscribe("k"))
+                tasks.append(asyncio.create_task(drain(heard)))
         sys.stdout.write(READY)
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)
+        for task in tasks:
+            task.cancel()
 
 
-async def subscribe(url: str) -> None:
-    """The same by pub/sub."""
-
-    async def listen() -> None:
-        async for _ in listener:
-            pass
-
-    async with (
-        connect(url, deadline=30.0) as redis,
-        redis.pubsub().subscribe("k") as listener,
-    ):
-        task = asyncio.create_task(listen())
-        sys.stdout.write(READY)
-        sys.stdout.flush()
-        await asyncio.to_thread(sys.stdin.read)
-        task.cancel()
+async def drain(listener: Any) -> None:
+    async for _ in listener:
+        pass
 
 
 @contextmanager
-def processes(kind: str, url: str, count: int) -> Iterator[None]:
-    """So many of them, all listening."""
+def listening(side: Side, url: str) -> Iterator[list[int]]:
+    """The processes that listen, by their ids."""
     running = [
         subprocess.Popen(
-            [sys.executable, __file__, "--be", kind, url],
+            [sys.executable, __file__, "--be", side.kind, url, str(side.each)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        for _ in range(count)
+        for _ in range(side.processes)
     ]
     try:
         for process in running:
             assert process.stdout is not None
             assert process.stdout.readline() == READY
-        yield
+        yield [process.pid for process in running]
     finally:
         for process in running:
             process.communicate("")
+
+
+@contextmanager
+def stopped(pids: Sequence[int]) -> Iterator[None]:
+    """Nothing of theirs runs; what they are sent waits in the kernel."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+# The writer
 
 
 async def latency(url: str, writes: int) -> dict[str, float]:
@@ -124,117 +191,136 @@ def batch(together: int, *, publishes: bool) -> list[tuple[str, ...]]:
     return writes + [("PUBLISH", "k", f"k:{n}") for n in range(together) if publishes]
 
 
-async def rate(url: str, together: int, *, publishes: bool) -> Cost:
-    """SETs a second of one writer, and the server's microseconds for each."""
+async def write(
+    url: str, together: int, seconds: float, *, publishes: bool, pace: float | None = None
+) -> Cost:
+    """What a writer does in so many seconds, at most `pace` writes in each."""
     async with connect(url, deadline=30.0) as redis:
         commands = batch(together, publishes=publishes)
-        done, cpu = 0, await spent(redis)
-        began = time.perf_counter()
-        while time.perf_counter() < began + SECONDS:
-            await redis.execute_many(commands)
-            done += together
-        took = time.perf_counter() - began
-        return done / took, (await spent(redis) - cpu) / done * 1e6
-
-
-async def paced(url: str, *, publishes: bool) -> tuple[list[int], Cost]:
-    """Nanoseconds of each write of one writer that is not in a hurry; its rate, and as above."""
-    delays: list[int] = []
-    async with connect(url, deadline=30.0) as redis:
-        commands = batch(1, publishes=publishes)
+        turns: list[int] = []
         cpu, began = await spent(redis), time.perf_counter()
-        while (now := time.perf_counter()) < began + PACED_SECONDS:
-            if (early := began + len(delays) / PACE - now) > 0:
+        while (now := time.perf_counter()) < began + seconds:
+            if pace and (early := began + len(turns) * together / pace - now) > 0:
                 await asyncio.sleep(early)
             before = time.perf_counter_ns()
             await redis.execute_many(commands)
-            delays.append(time.perf_counter_ns() - before)
-        took = time.perf_counter() - began
-        used = await spent(redis) - cpu
-    return delays, (len(delays) / took, used / len(delays) * 1e6)
+            turns.append(time.perf_counter_ns() - before)
+        took, writes = time.perf_counter() - began, len(turns) * together
+        return Cost(writes / took, (await spent(redis) - cpu) / writes * 1e6, turns)
+
+
+# Rounds
 
 
 class Found:
     """What the sides cost, over all rounds."""
 
-    def __init__(self) -> None:
-        self.rates: dict[tuple[int, str], list[Cost]] = {}
-        self.delays: dict[str, list[int]] = {}
-        self.paced: dict[str, list[Cost]] = {}
+    def __init__(self, extent: Extent) -> None:
+        self.extent = extent
+        self.paced: dict[tuple[int, int], dict[str, list[Cost]]] = {}
+        self.fast: dict[int, dict[str, list[Cost]]] = {}
 
     def round(self, url: str) -> None:
         """Measure every side once."""
-        for name, kind, count in (
-            ("alone", "track", 0),
-            ("tracking", "track", PROCESSES),
-            ("publishing alone", "subscribe", 0),
-            ("pubsub", "subscribe", PROCESSES),
-        ):
-            publishes = kind == "subscribe"
-            with processes(kind, url, count):
-                for together in TOGETHER:
-                    got = asyncio.run(rate(url, together, publishes=publishes))
-                    self.rates.setdefault((together, name), []).append(got)
-                delays, cost = asyncio.run(paced(url, publishes=publishes))
-                self.delays.setdefault(name, []).extend(delays)
-                self.paced.setdefault(name, []).append(cost)
+        for side in sides(self.extent.listeners):
+            with listening(side, url) as pids:
+                for together, pace in PACED:
+                    seconds = self.extent.paced_seconds
+                    with stopped(pids if side.stopped else ()):
+                        got = asyncio.run(
+                            write(url, together, seconds, publishes=side.publishes, pace=pace)
+                        )
+                    of = self.paced.setdefault((together, pace), {})
+                    of.setdefault(side.name, []).append(got)
+                # What nobody reads would fill the kernel's buffers here, and stay in the server.
+                for together in () if side.stopped else TOGETHER:
+                    got = asyncio.run(
+                        write(url, together, self.extent.seconds, publishes=side.publishes)
+                    )
+                    self.fast.setdefault(together, {}).setdefault(side.name, []).append(got)
 
     def tell(self, **shared: Any) -> None:
         """One line for each."""
-        for together in TOGETHER:
-            mine = {name: got for (size, name), got in self.rates.items() if size == together}
-            rates = {name: round(median(r for r, _ in got)) for name, got in mine.items()}
+        shared |= {"listeners": self.extent.listeners, "rounds": self.extent.rounds}
+        for (together, pace), costs in self.paced.items():
+            server = server_cpu(costs)
+            own = (server["registered"] - server["alone"]) * together / self.extent.listeners
+            line(
+                "redis.tracking.paced",
+                "hiredis",
+                **shared,
+                together=together,
+                pace=pace,
+                writes_per_second=rates(costs),
+                turn_p50_us=of_turns(costs, 50),
+                turn_p99_us=of_turns(costs, 99),
+                server_cpu_us=server,  # for one write
+                server_cpu_us_of_turn_and_listener=round(own, 2),
+            )
+        for together, costs in self.fast.items():
+            found = rates(costs)
             line(
                 "redis.tracking.writer",
                 "hiredis",
-                together=together,
                 **shared,
-                writes_per_second=rates,
-                server_cpu_us=server_cpu(mine),
-                tracking_of_alone=round(rates["tracking"] / rates["alone"], 2),
-                pubsub_of_alone=round(rates["pubsub"] / rates["publishing alone"], 2),
+                together=together,
+                writes_per_second=found,
+                server_cpu_us=server_cpu(costs),
+                of_alone={
+                    name: round(found[name] / found["alone"], 2)
+                    for name in ("one process", "processes")
+                },
+                messages_of_publishing=round(found["messages"] / found["publishing alone"], 2),
             )
-        cuts = {name: quantiles(delays, n=100) for name, delays in self.delays.items()}
-        line(
-            "redis.tracking.paced",
-            "hiredis",
-            **shared,
-            writes_per_second={n: round(median(r for r, _ in c)) for n, c in self.paced.items()},
-            p50_us={name: round(cut[49] / 1e3) for name, cut in cuts.items()},
-            p99_us={name: round(cut[98] / 1e3) for name, cut in cuts.items()},
-            server_cpu_us=server_cpu(self.paced),
-        )
+
+
+def rates(costs: dict[str, list[Cost]]) -> dict[str, int]:
+    """Writes a second, in the middle round."""
+    return {name: round(median(cost.rate for cost in got)) for name, got in costs.items()}
 
 
 def server_cpu(costs: dict[str, list[Cost]]) -> dict[str, float]:
     """Microseconds for one write, in the middle round."""
-    return {name: round(median(cpu for _, cpu in got), 2) for name, got in costs.items()}
+    return {name: round(median(cost.server for cost in got), 2) for name, got in costs.items()}
 
 
-def main(url: str, rounds: int, *, pinned: bool) -> None:
-    shared = {"pinned": pinned, "writes": 20_000}
-    line("redis.tracking.latency", "hiredis", **shared, **asyncio.run(latency(url, 20_000)))
-    found = Found()
-    for _ in range(rounds):
-        found.round(url)
-    found.tell(processes=PROCESSES, rounds=rounds, pinned=pinned)
+def of_turns(costs: dict[str, list[Cost]], percentile: int) -> dict[str, int]:
+    """Microseconds that a turn of the writer took, of all rounds."""
+    return {
+        name: round(quantiles([t for cost in got for t in cost.turns], n=100)[percentile - 1] / 1e3)
+        for name, got in costs.items()
+    }
+
+
+def main(url: str, extent: Extent, *, pinned: bool) -> None:
+    writes = extent.latencies
+    found = asyncio.run(latency(url, writes))
+    line("redis.tracking.latency", "hiredis", pinned=pinned, writes=writes, **found)
+    measured = Found(extent)
+    for _ in range(extent.rounds):
+        measured.round(url)
+    measured.tell(pinned=pinned)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--be", nargs=2, metavar=("KIND", "URL"))
+    parser.add_argument("--rounds", type=int, default=Extent.rounds)
+    parser.add_argument("--quick", action="store_true", help="see whether it runs")
+    parser.add_argument("--be", nargs=3, metavar=("KIND", "URL", "COUNT"))
     arguments = parser.parse_args()
     if arguments.be:
-        kind, where = arguments.be
+        kind, where, count = arguments.be
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        asyncio.run(track(where) if kind == "track" else subscribe(where))
+        asyncio.run(listen(kind, where, int(count)))
     else:
+        extent = Extent(rounds=arguments.rounds)
+        if arguments.quick:
+            extent = Extent(rounds=1, listeners=5, seconds=0.1, paced_seconds=0.2, latencies=1_000)
         with redis_server() as server:
             cores = sorted(os.sched_getaffinity(0))
             pinned = len(cores) > 1
             if pinned:
                 os.sched_setaffinity(server.pid, {cores[0]})
                 os.sched_setaffinity(0, {cores[1]})
-            main(server.url, arguments.rounds, pinned=pinned)
+            main(server.url, extent, pinned=pinned)

@@ -22,7 +22,8 @@ __all__ = [
 ]
 
 _SHORTEST, _LONGEST = 0.1, 86_400.0  # seconds: below, networks decide; above, a holder's death does
-_POLL = 0.2  # seconds between two tries of a waiter at least: five a second
+# Seconds between two tries of a waiter at least: four in a second, one more when its time is up.
+_POLL = 0.25
 _JITTER = 0.1  # seconds more, so that waiters do not come together
 _RESTART_MOST = 60.0  # seconds
 

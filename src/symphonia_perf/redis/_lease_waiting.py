@@ -13,6 +13,8 @@ from symphonia_perf.redis._lease_rules import poll_pause, spacing
 
 __all__ = ["Waiting"]
 
+_LISTENS = 5.0  # seconds: a broadcast that does not let in by then has failed
+
 
 class Waiting:
     """The pauses of one waiter.
@@ -46,27 +48,31 @@ class Waiting:
             left: seconds that the holder's lease lasts, where that is known.
             at_most: seconds.
         """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         if self._wake is not None:
             wake, self._wake = self._wake, None
-            with suppress(SymphoniaError):
+            await self._listen(wake, at_most)
+            left = None  # it may have been released before anybody heard
+        if self._releases is not None:
+            await self._hear(self._releases, began + min(poll_pause(left, chance()), at_most))
+        waited = loop.time() - began
+        await asyncio.sleep(min(spacing(waited, chance()), max(at_most - waited, 0.0)))
+
+    async def _listen(self, wake: Broadcast, at_most: float) -> None:
+        with suppress(SymphoniaError, TimeoutError):
+            async with asyncio.timeout(min(at_most, _LISTENS)):
                 # One message says as much as many, and a gap says the same: look.
                 listener = wake.subscribe(self._channel, max_messages=1)
                 self._releases = await self._stack.enter_async_context(listener)
-                return  # it may have been released before anybody heard
-        if self._releases is None:
-            await asyncio.sleep(min(poll_pause(None, chance()), at_most))
-        else:
-            await self._hear(self._releases, left, at_most)
 
-    async def _hear(self, releases: AsyncIterator[Any], left: float | None, at_most: float) -> None:
-        began = asyncio.get_running_loop().time()
+    async def _hear(self, releases: AsyncIterator[Any], until: float) -> None:
+        """Return when it was released, or at that time."""
         try:
-            async with asyncio.timeout(min(poll_pause(left, chance()), at_most)):
+            async with asyncio.timeout_at(until):
                 if await anext(releases, None) is None:
                     self._releases = None
         except TimeoutError:
             return
         except SymphoniaError:
             self._releases = None
-        waited = asyncio.get_running_loop().time() - began
-        await asyncio.sleep(min(spacing(waited, chance()), max(at_most - waited, 0.0)))

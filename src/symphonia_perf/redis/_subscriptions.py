@@ -156,15 +156,11 @@ class Subscriptions:
         if kind == b"message":
             _, channel, payload = push
             if name := self._names.get((channel, False)):  # type: ignore[call-overload]  # a Word, faster made
-                message = Message(name.text, payload)
-                for listener in tuple(name.listeners):
-                    listener.put(message)
+                self._tell(name, Message(name.text, payload))
         elif kind == b"pmessage":
             _, pattern, channel, payload = push
             if name := self._names.get((pattern, True)):  # type: ignore[call-overload]  # the same
-                message = Message(decoded(channel), payload, name.text)
-                for listener in tuple(name.listeners):
-                    listener.put(message)
+                self._tell(name, Message(decoded(channel), payload, name.text))
         else:
             return False
         return True
@@ -176,6 +172,14 @@ class Subscriptions:
             self._end(listener, error)
 
     # Inside
+
+    def _tell(self, name: _Name, message: Message) -> None:
+        deaf = self._deaf
+        for listener in tuple(name.listeners):
+            # Who does not hear everything yet is told of the gap when it does. A message before
+            # that would look as if nothing were missing before it.
+            if listener not in deaf:
+                listener.put(message)
 
     def _hears(self, word: Word) -> bool:
         name = self._names.get(word)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from inspect import isawaitable
+from inspect import isasyncgenfunction, isawaitable, isgeneratorfunction, signature
 from types import TracebackType
 from typing import Literal, Self
 
@@ -81,8 +81,7 @@ class Elected:
                 f"lease with on_lost={lease.on_lost!r} and timeout={lease.timeout!r}: expected "
                 "'cancel', so that work ends before it begins elsewhere, and None"
             )
-        if not callable(work):
-            raise ConfigurationError(f"work={work!r:.100}: expected an async function of a Lease")
+        _check(work, lease)
         if on_error not in ("restart", "raise"):
             raise ConfigurationError(f"on_error={on_error!r}: expected 'restart' or 'raise'")
         self._lease = lease
@@ -198,3 +197,24 @@ class Elected:
         if not again:
             raise error
         return pause
+
+
+def _check(work: object, lease: Lease) -> None:
+    """Raise for what can be seen at once; a plain function may still return an awaitable.
+
+    Raises:
+        ConfigurationError: not to be called with a lease, or never async.
+    """
+    wanted = f"work={work!r:.100}: expected an async function of a Lease"
+    if not callable(work) or isinstance(work, type):
+        raise ConfigurationError(wanted)
+    if isasyncgenfunction(work) or isgeneratorfunction(work):
+        raise ConfigurationError(f"{wanted}, and this one has a `yield`")
+    try:
+        called = signature(work)
+    except (TypeError, ValueError):  # one of those in C that do not say
+        return
+    try:
+        called.bind(lease)
+    except TypeError as error:
+        raise ConfigurationError(f"{wanted}, and this one says: {error}") from error

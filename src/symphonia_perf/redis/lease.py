@@ -29,6 +29,12 @@ from symphonia_perf.typing import Seconds
 
 __all__ = ["Lease", "LeaseEvent"]
 
+# Seconds that a server without a word may add to `timeout`: for the answer to the last question,
+# which is asked when the time is up, and for that to the release which follows a question without
+# one. The release has been sent by then, and is carried out whether anybody waits for it or not.
+_LAST_ANSWER = 0.25
+_TAKEN_BACK = 0.1
+
 
 class Lease:
     """A lease of a name: whoever holds it is alone, among all processes that use the server.
@@ -48,8 +54,8 @@ class Lease:
         commands: what executes commands: `connect()`, or `wrap(client)` over a redis-py client.
         name: what is leased, 1 to 200 printable characters without braces.
         length: seconds that it lasts without a renewal, 0.1 to a day; default 10.
-        timeout: seconds to wait for another holder; 0 asks once, default None waits on and on. A
-            server that does not answer is given the client's deadline on top.
+        timeout: seconds to wait; default None waits on and on. Whatever the server does, it is over
+            0.35 s later at most. 0 asks once, within the client's deadline.
         on_lost: `cancel` ends the block of `async with` when the lease is lost; with `raise` only
             `check()` and the end of the block tell.
         after_restart: `wait` gives it to nobody for one length after the server has started,
@@ -87,11 +93,10 @@ class Lease:
         wake: Broadcast | None = None,
         observer: Observer | None = None,
     ) -> None:
-        if not callable(getattr(commands, "script", None)):
-            kind = f"{type(commands).__module__}.{type(commands).__qualname__}"
+        if isinstance(commands, type) or not callable(getattr(commands, "script", None)):
             raise ConfigurationError(
-                f"commands={kind}: expected what connect() or wrap() of symphonia_perf.redis "
-                f"returns; write Lease(wrap(client), {name!r})"
+                f"commands={commands!r:.100}: expected what connect() or wrap() of "
+                f"symphonia_perf.redis returns; write Lease(wrap(client), {name!r:.200})"
             )
         if on_lost not in ("cancel", "raise"):
             raise ConfigurationError(f"on_lost={on_lost!r}: expected 'cancel' or 'raise'")
@@ -99,6 +104,8 @@ class Lease:
             raise ConfigurationError(f"after_restart={after_restart!r}: expected 'wait' or 'grant'")
         if wake is not None and (isinstance(wake, type) or not hasattr(wake, "subscribe")):
             raise ConfigurationError(f"wake={wake!r:.100}: expected a Broadcast: redis.pubsub()")
+        if observer is not None and not callable(observer):
+            raise ConfigurationError(f"observer={observer!r:.100}: expected a function of an event")
         self.name = checked_name(name)
         self.length = checked_length(length)
         self.on_lost = on_lost
@@ -139,8 +146,7 @@ class Lease:
         token = self._open()
         started = local_time()
         try:
-            answer = await self._patiently(token)
-            tenure = answer if isinstance(answer, Tenure) else await self._wait(token, answer)
+            tenure = await self._in_time(token)
         except BaseException:
             await self._abandon(token)
             raise
@@ -247,17 +253,31 @@ class Lease:
         self._unsure = False
         return self._record.new_token()
 
-    async def _wait(self, token: str, answer: Tenure | Refused) -> Tenure:
+    async def _in_time(self, token: str) -> Tenure:
+        answer: Tenure | Refused = Refused(reason="the server did not answer")
+        whole = asyncio.timeout(self.timeout + _LAST_ANSWER if self.timeout else None)
+        try:
+            async with whole:
+                answer = await self._until_ours(token)
+        except TimeoutError:
+            if not whole.expired():  # another's: of what listens for us, say
+                raise
+        if isinstance(answer, Tenure):
+            return answer
+        raise LeaseTimeout(
+            f"lease {self.name!r}: not ours within {self.timeout:g} s: {answer.reason}",
+            store="redis",
+            operation="acquire",
+        ) from answer.error
+
+    async def _until_ours(self, token: str) -> Tenure | Refused:
+        """The tenure; or why there is none, when the time is up."""
         ends = math.inf if self.timeout is None else local_time() + self.timeout
+        answer = await self._patiently(token)
+        if isinstance(answer, Tenure):
+            return answer
         async with Waiting(self._wake, self._record.channel) as waiting:
-            while isinstance(answer, Refused):
-                left = ends - local_time()
-                if left <= 0:
-                    raise LeaseTimeout(
-                        f"lease {self.name!r}: not ours within {self.timeout:g} s: {answer.reason}",
-                        store="redis",
-                        operation="acquire",
-                    ) from answer.error
+            while isinstance(answer, Refused) and (left := ends - local_time()) > 0:
                 await waiting.pause(answer.left, at_most=left)
                 answer = await self._patiently(token)
             return answer
@@ -283,8 +303,9 @@ class Lease:
         """Wait no more. What was perhaps granted goes back, so that nobody waits for its end."""
         try:
             if self._unsure:
-                await self._record.release(token)
-        except SymphoniaError:
+                async with asyncio.timeout(_TAKEN_BACK):
+                    await self._record.release(token)
+        except (SymphoniaError, TimeoutError):
             pass  # it ends by itself
         finally:
             self._binding.close()

@@ -44,8 +44,9 @@ class PubSub:
 
     Redis sends a message once and keeps none. So after every new connection, when the server has
     confirmed all that a listener listens to, the listener gets a `Lost` in its place between the
-    messages; also where it was entered before there was a connection. Half-open connections are
-    found by pings, within three times `health_interval`.
+    messages; also where it was entered before there was a connection. What comes before that on the
+    new connection is not passed on: the state that is looked at after the `Lost` has it. Half-open
+    connections are found by pings, within three times `health_interval`.
 
     ```python
     from symphonia_perf.redis import Lost, connect

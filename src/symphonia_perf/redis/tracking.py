@@ -4,8 +4,8 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from inspect import iscoroutinefunction
-from types import TracebackType
+from inspect import isasyncgenfunction, iscoroutinefunction
+from types import CoroutineType, TracebackType
 from typing import Any, Self
 
 from symphonia_perf._core.binding import Binding
@@ -28,6 +28,11 @@ _INSTEAD = "publish what was changed and listen by pubsub() instead"
 # What a server, proxy or user that cannot do it answers; a wrong password is another matter.
 _CANNOT = frozenset({"ERR", "NOPERM", "NOPROTO"})
 _ASKED = frozenset({"HELLO", "CLIENT TRACKING"})
+_ASYNC = (iscoroutinefunction, isasyncgenfunction)
+_PLAIN = (
+    "and nobody would await it: note what it is told in a plain function, and do the work in a "
+    "task of your own"
+)
 
 
 def merged(prefixes: Sequence[str]) -> tuple[str, ...]:
@@ -265,16 +270,17 @@ def _cannot(error: Exception) -> ConfigurationError:
 def _check(option: str, callback: object) -> None:
     if not callable(callback):
         raise ConfigurationError(f"{option}={callback!r:.100}: expected a function")
-    if iscoroutinefunction(callback):
-        raise ConfigurationError(
-            f"{option}={callback!r:.100} is async, and nobody would await it: note what it is told "
-            "in a plain function, and do the work in a task of your own"
-        )
+    called = type(callback).__call__
+    if any(kind(each) for each in (callback, called) for kind in _ASYNC):
+        raise ConfigurationError(f"{option}={callback!r:.100} is async, {_PLAIN}")
 
 
 def _call(callback: Callable[..., object], *arguments: object) -> None:
     try:
-        callback(*arguments)
+        result = callback(*arguments)
+        if type(result) is CoroutineType:  # as that of `lambda key: work(key)`, which looks plain
+            result.close()
+            logger.error("%r returned a coroutine, %s", callback, _PLAIN)
     # `future.result()` raises CancelledError, which here would end what reconnects.
     except (Exception, asyncio.CancelledError):
         logger.exception("%r failed; what it was told of may be stale now", callback)

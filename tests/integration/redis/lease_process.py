@@ -1,4 +1,5 @@
-"""A process that wants a lease: `contend` for it with many tasks, `hold` it, or stand for election.
+"""A process that wants a lease: `contend` for it with many tasks, `hold` it, stand for election, or
+be a `crowd` of processes.
 
 Says on stdout what its parent waits for. What it writes to Redis while it holds the lease goes to
 the list `log`, which the test reads afterwards.
@@ -22,10 +23,11 @@ def say(what: object) -> None:
 async def contend(redis: RedisClient, *, tasks: int, seconds: float, length: float) -> None:
     """Hold it again and again, for a moment each; who comes second writes a smaller number."""
     stop = time.monotonic() + seconds
+    wake = redis.pubsub() if os.getpid() % 2 else None  # some are told, some only ask
 
     async def one() -> None:
         while (left := stop - time.monotonic()) > 0:
-            lease = Lease(redis, "a", length=length, timeout=left, after_restart="grant")
+            lease = Lease(redis, "a", length=length, timeout=left, after_restart="grant", wake=wake)
             try:
                 async with lease:
                     await redis.execute("RPUSH", "log", f"{os.getpid()} {lease.check()} begin")
@@ -66,6 +68,22 @@ async def elect(redis: RedisClient, *, length: float) -> None:
         await asyncio.to_thread(sys.stdin.readline)
 
 
+def crowd(url: str, length: str, processes: str, seconds: str) -> int:
+    """How many of so many processes failed; each is a fork, so it is there at once and small."""
+    children: list[int] = []
+    for _ in range(int(processes)):
+        if (child := os.fork()) == 0:
+            failed = 1
+            try:
+                asyncio.run(main("contend", url, length, "1", seconds))
+                failed = 0
+            finally:
+                sys.stderr.flush()
+                os._exit(failed)
+        children.append(child)
+    return sum(os.waitpid(child, 0)[1] != 0 for child in children)
+
+
 async def main(what: str, url: str, length: str, *numbers: str) -> None:
     async with connect(url, deadline=5.0) as redis:
         if what == "contend":
@@ -78,6 +96,8 @@ async def main(what: str, url: str, length: str, *numbers: str) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "crowd":
+        sys.exit(crowd(*sys.argv[2:]))
     try:
         asyncio.run(main(*sys.argv[1:]))
     except LeaseLost:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 from redis.asyncio import Redis, RedisCluster
 
 from symphonia_perf._core.events import Event, LeaseEvent
-from symphonia_perf.errors import LeaseLost, LeaseTimeout
+from symphonia_perf.errors import LeaseLost, LeaseTimeout, StoreUnavailable
 from symphonia_perf.redis import Commands, Elected, Lease, RedisClient, connect, wrap
 from symphonia_perf.testing.servers import RedisServer, redis_server
+from tests.integration.redis.listening import answers
 
 pytestmark = pytest.mark.redis
 
@@ -109,6 +111,16 @@ def smaller(entries: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
     return found
 
 
+async def calls(redis: Commands) -> dict[str, int]:
+    """How often the server was told to run a script, by the command."""
+    stats = (await redis.execute("INFO", "commandstats")).decode()
+    return {
+        line.split(":")[0].removeprefix("cmdstat_"): int(line.split("calls=")[1].split(",")[0])
+        for line in stats.splitlines()
+        if line.startswith("cmdstat_eval")
+    }
+
+
 async def worked(redis: Commands, *, times: int) -> None:
     """Return when the lease has been held so often."""
     async with asyncio.timeout(60):
@@ -123,7 +135,7 @@ async def test_a_hundred_contenders_whose_holders_are_killed(
     contenders = {one.pid: one for one in (start("contend", 2.0, 12, 60) for _ in range(8))}
     await worked(redis, times=20)
     killed = 0
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 5
     while time.monotonic() < ends or killed < 3:
         pid = await holder(redis)
         if pid in contenders:
@@ -139,7 +151,7 @@ async def test_a_hundred_contenders_whose_holders_are_killed(
     assert smaller(entries) == []
     begun = [number for _, number, what in entries if what == "begin"]
     assert len(set(begun)) == len(begun) > 100
-    assert len({pid for pid, *_ in entries}) >= 8
+    assert len({pid for pid, *_ in entries}) > 3
 
 
 @pytest.mark.slow
@@ -168,14 +180,22 @@ async def test_holders_that_are_stopped_for_longer_than_the_lease(
 
 
 @pytest.mark.slow
-async def test_many_processes(redis: RedisClient, start: Callable[..., Contender]) -> None:
-    contenders = [start("contend", 5.0, 4, 5) for _ in range(24)]
-    for one in contenders:
-        assert await asyncio.to_thread(one.process.wait, 90) == 0
+async def test_a_hundred_processes(redis: RedisClient, start: Callable[..., Contender]) -> None:
+    """Ten seconds, one holder at a time, and at most five questions a second of each."""
+    await redis.execute("CONFIG", "RESETSTAT")
+    crowd = start("crowd", 5.0, 100, 10)
+    assert await asyncio.to_thread(crowd.process.wait, 90) == 0
+    assert await asyncio.to_thread(crowd.line) == ""  # none was lost
     entries = await log(redis)
-    assert smaller(entries) == []
     assert [what for *_, what in entries] == ["begin", "end"] * (len(entries) // 2)
-    assert len(entries) > 100
+    begun, ended = entries[::2], entries[1::2]
+    assert [entry[:2] for entry in begun] == [entry[:2] for entry in ended]
+    numbers = [number for _, number, _ in begun]
+    assert numbers == sorted(set(numbers))
+    assert len({pid for pid, *_ in begun}) > 30
+    # Each time it was held took one question and one release; the others were in vain.
+    asked = await calls(redis)
+    assert asked["eval"] + asked["evalsha"] - 2 * len(begun) <= 100 * 5 * 10
 
 
 async def test_a_holder_that_was_stopped_learns_it_before_it_writes(
@@ -220,7 +240,9 @@ async def test_work_moves_on_when_its_process_is_killed(
     done, waiting = await asyncio.wait(lines, return_when=asyncio.FIRST_COMPLETED, timeout=SLACK)
     (leading,), (follows,) = done, waiting
     lines[leading].send(signal.SIGKILL)
+    killed = time.monotonic()
     assert int(await asyncio.wait_for(follows, SLACK)) > int(leading.result())
+    assert time.monotonic() - killed < 1.0 + 0.35 + SLACK / 4
 
 
 @pytest.mark.parametrize("kind", ["redis-py", "cluster", "native resp2"])
@@ -300,6 +322,57 @@ async def test_a_server_that_freezes_costs_the_lease_in_time(server: RedisServer
             assert lease.held
 
 
+@pytest.mark.parametrize("kind", ["native", "redis-py"])
+async def test_a_frozen_server_does_not_hold_up_who_waits(server: RedisServer, kind: str) -> None:
+    """The client would wait for 30 seconds, each time."""
+    async with AsyncExitStack() as stack:
+        if kind == "native":
+            redis: Any = await stack.enter_async_context(connect(server.url, deadline=30.0))
+        else:
+            client = await stack.enter_async_context(Redis.from_url(server.url))
+            redis = await stack.enter_async_context(wrap(client, deadline=30.0))
+        await redis.execute("PING")
+        server.pause()
+        for wake in (None, redis.pubsub()):
+            lease = Lease(redis, "a", length=1.0, timeout=0.3, after_restart="grant", wake=wake)
+            began = time.monotonic()
+            with pytest.raises(LeaseTimeout, match="the server did not answer"):
+                await lease.acquire()
+            assert 0.3 < time.monotonic() - began < 0.3 + 0.35 + SLACK / 4
+        server.resume()
+        # What was granted and not heard of has been given back, or ends by itself.
+        async with Lease(redis, "a", timeout=SLACK, after_restart="grant") as lease:
+            assert lease.held
+
+
+async def test_trying_across_a_restart(server: RedisServer) -> None:
+    async with connect(server.url, deadline=5.0, reconnect_step=0.01) as redis:
+        holder = Lease(redis, "a", length=0.5, after_restart="grant")
+        assert await holder.try_acquire()
+        number = holder.check()
+        lease = Lease(redis, "a", length=0.5)
+        assert not await lease.try_acquire()
+        server.pause()
+        asking = asyncio.create_task(lease.try_acquire())
+        await until(lambda: redis.stats().in_flight > 0)
+        await asyncio.to_thread(server.kill)
+        with pytest.raises(StoreUnavailable):
+            await asking
+        with pytest.raises(StoreUnavailable):  # nobody is there, and the object works as before
+            await lease.try_acquire()
+        await asyncio.to_thread(server.start)
+        await answers(redis.execute)
+        assert not await lease.try_acquire()  # it may have forgotten a holder, and did
+        await until(lambda: not holder.held)
+        with pytest.raises(LeaseLost):
+            await holder.release()
+        async with asyncio.timeout(SLACK):
+            while not await lease.try_acquire():  # noqa: ASYNC110 - the server decides
+                await asyncio.sleep(0.05)
+        assert lease.check() > number
+        await lease.release()
+
+
 async def test_a_server_that_is_away_is_waited_for(server: RedisServer) -> None:
     await asyncio.to_thread(server.kill)
     async with connect(server.url, reconnect_most=0.1) as redis:
@@ -365,10 +438,4 @@ async def test_the_first_holder_of_a_server_needs_two_round_trips(
         for _ in range(2):
             async with Lease(another, "a", after_restart="grant"):
                 pass
-    stats = (await redis.execute("INFO", "commandstats")).decode()
-    calls = {
-        line.split(":")[0].removeprefix("cmdstat_"): int(line.split("calls=")[1].split(",")[0])
-        for line in stats.splitlines()
-        if line.startswith("cmdstat_eval")
-    }
-    assert calls == {"eval": 1, "evalsha": 3}
+    assert await calls(redis) == {"eval": 1, "evalsha": 3}

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from symphonia_perf.errors import StoreUnavailable
-from symphonia_perf.redis import connect
+from symphonia_perf.redis import connect, wrap
 from symphonia_perf.testing.servers import RedisServer, redis_server
 
 pytestmark = [
@@ -131,6 +132,20 @@ async def test_files_named_by_options(tls_port: int, certificate: Path) -> None:
     url = f"rediss://localhost:{tls_port}/0"
     async with connect(url, deadline=5.0, tls_ca_file=str(certificate)) as client:
         assert await client.execute("PING") == b"PONG"
+
+
+async def test_tracking_beside_a_client_of_redis_py(tls_port: int, certificate: Path) -> None:
+    told: list[str] = []
+    driver = Redis(host="localhost", port=tls_port, ssl=True, ssl_ca_certs=str(certificate))
+    async with (
+        driver,
+        wrap(driver, deadline=5.0) as redis,
+        redis.tracking("plan:", on_key=told.append, on_flush=lambda: told.append("FLUSH")),
+    ):
+        await redis.execute("SET", "plan:1", "x")
+        async with asyncio.timeout(10):
+            while told != ["FLUSH", "plan:1"]:  # noqa: ASYNC110 - it happens in a server
+                await asyncio.sleep(0.01)
 
 
 async def test_a_client_certificate(certificate: Path) -> None:

@@ -154,7 +154,9 @@ async def test_a_half_open_connection_is_found(server: RedisServer) -> None:
         told = Told(redis)
         async with told.track("plan:"):
             server.pause()
+            began = time.monotonic()
             await told.upto("LOST")
+            assert time.monotonic() - began < 3 * 0.1 + 3.0  # the bound, and a loaded machine
             server.resume()
             assert await told.upto("FLUSH") == ["FLUSH"]
 
@@ -304,6 +306,21 @@ async def test_a_callback_that_raises_is_logged_and_called_again(
         ValueError,
         ValueError,
     ]
+
+
+async def test_a_callback_that_turns_out_to_be_async_is_logged(
+    redis: RedisClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def later(key: str) -> None:
+        raise AssertionError(key)
+
+    def on_key(key: str) -> object:
+        return later(key)
+
+    with caplog.at_level(logging.ERROR, logger="symphonia_perf"):
+        async with redis.tracking("plan:", on_key=on_key, on_flush=lambda: None):
+            await redis.execute("SET", "plan:1", "x")
+            await until(lambda: "returned a coroutine, and nobody would await it" in caplog.text)
 
 
 async def test_a_callback_that_meets_a_cancellation_ends_nothing(

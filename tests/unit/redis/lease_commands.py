@@ -19,6 +19,7 @@ class Network:
     def __init__(self) -> None:
         self.redis = wrap(FakeAsyncRedis(), deadline=5.0)
         self.verbs: list[str] = []
+        self.asked: list[float] = []  # when, for every acquire
         self.loses: set[str] = set()
         self.refuses: set[str] = set()
         self.raises: dict[str, Exception] = {}
@@ -28,6 +29,8 @@ class Network:
     async def execute(self, *args: Argument, deadline: Any = None) -> Any:
         known = ("acquire", "renew", "release")
         verb = next((str(word) for word in args if word in known), str(args[0]))
+        if verb == "acquire":
+            self.asked.append(asyncio.get_running_loop().time())
         if verb in self.raises:
             raise self.raises[verb]
         if verb in self.refuses:
@@ -65,8 +68,11 @@ async def until(condition: Callable[[], Any], patience: float = 10.0) -> None:
 
 @asynccontextmanager
 async def no_task_is_left() -> AsyncIterator[None]:
-    """Fail when what ran in here leaves a task of a lease behind."""
+    """Fail when what ran in here leaves a task or a timer of a lease behind."""
     yield
     await asyncio.sleep(0)
     left = [task for task in asyncio.all_tasks() if "lease" in task.get_name()]
     assert [task for task in left if task is not asyncio.current_task()] == []
+    timers: list[asyncio.TimerHandle] = getattr(asyncio.get_running_loop(), "_scheduled", [])
+    set_ = [repr(timer) for timer in timers if not timer.cancelled()]
+    assert [timer for timer in set_ if "Keeper" in timer or "_insist" in timer] == []

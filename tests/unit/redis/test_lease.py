@@ -5,12 +5,11 @@ import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from fakeredis import FakeAsyncRedis
 
-from symphonia_perf._core.broadcast import MemoryBroadcast
 from symphonia_perf._core.events import Event, LeaseEvent, LeaseKind
 from symphonia_perf.errors import (
     CommandError,
@@ -22,7 +21,7 @@ from symphonia_perf.errors import (
     StoreUnavailable,
     SymphoniaError,
 )
-from symphonia_perf.redis import Lease, PubSub
+from symphonia_perf.redis import Lease, PubSub, wrap
 from symphonia_perf.redis.scripts import LuaScript
 from tests.unit.redis.lease_commands import Network, no_task_is_left, until
 
@@ -99,34 +98,6 @@ async def test_who_does_not_wait_is_told_no(network: Network) -> None:
     await one.release()
     assert await other.try_acquire()
     await other.release()
-
-
-async def test_a_waiter_gives_up_in_time_and_says_who_held_it(network: Network) -> None:
-    async with Lease(network, "a"):
-        for timeout in (0, 0.05):
-            with pytest.raises(LeaseTimeout, match=rf":{os.getpid()}:\w+ holds it, for \d") as told:
-                await Lease(network, "a", timeout=timeout).acquire()
-            assert isinstance(told.value, TimeoutError)
-
-
-async def test_a_waiter_gets_it_when_it_is_given_back(network: Network) -> None:
-    lease = Lease(network, "a")
-    await lease.acquire()
-    waiter = Lease(network, "a")
-    waiting = asyncio.create_task(waiter.acquire())
-    await until(lambda: network.verbs.count("acquire") == 2)
-    await lease.release()
-    async with asyncio.timeout(5):
-        await waiting
-    assert waiter.held
-    await waiter.release()
-
-
-async def test_a_waiter_asks_at_most_five_times_a_second(network: Network) -> None:
-    async with Lease(network, "a"):
-        with pytest.raises(LeaseTimeout):
-            await Lease(network, "a", timeout=1.0).acquire()
-    assert 2 <= network.verbs.count("acquire") - 1 <= 6
 
 
 async def test_an_object_has_one_holder(network: Network) -> None:
@@ -481,84 +452,6 @@ async def test_a_cancelled_release_is_a_cancel(network: Network) -> None:
         assert lease.held
 
 
-async def test_a_message_wakes_a_waiter(network: Network) -> None:
-    broadcast = MemoryBroadcast()
-    lease = Lease(network, "a", length=60)
-    await lease.acquire()
-    waiter = Lease(network, "a", wake=broadcast)
-    waiting = asyncio.create_task(waiter.acquire())
-    await until(lambda: network.verbs.count("acquire") == 3)  # again, once it listens
-    await lease.release()
-    await broadcast.publish(CHANNEL, b"")
-    async with asyncio.timeout(5):
-        await waiting
-    assert network.verbs.count("acquire") == 4
-    await waiter.release()
-
-
-async def test_a_waiter_that_hears_nothing_asks_when_the_holder_may_have_died(
-    network: Network,
-) -> None:
-    await network.redis.execute("SET", CHANNEL, "400 host:1:dead", "PX", 400)
-    async with asyncio.timeout(5), Lease(network, "a", wake=MemoryBroadcast()) as lease:
-        assert lease.held
-    assert 3 <= network.verbs.count("acquire") <= 4
-
-
-async def test_a_flood_of_messages_makes_no_flood_of_questions(network: Network) -> None:
-    broadcast = MemoryBroadcast()
-    async with Lease(network, "a"):
-        waiter = Lease(network, "a", wake=broadcast, timeout=0.8)
-        waiting = asyncio.create_task(waiter.acquire())
-        while not waiting.done():
-            await broadcast.publish(CHANNEL, b"")
-            await asyncio.sleep(0.005)
-        with pytest.raises(LeaseTimeout):
-            await waiting
-    assert 3 <= network.verbs.count("acquire") - 1 <= 7
-
-
-class Deaf:
-    """A broadcast that fails when it is listened to, or ends at once."""
-
-    def __init__(self, fault: str) -> None:
-        self.fault = fault
-
-    async def publish(self, channel: str, payload: str | bytes) -> None:
-        raise NotImplementedError
-
-    def subscribe(self, *channels: str, **options: Any) -> Self:  # noqa: ARG002 - the role's
-        return self
-
-    async def __aenter__(self) -> Self:
-        if self.fault == "enter":
-            raise NotOpen("the client is not open")
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        return None
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Any:
-        if self.fault == "error":
-            raise StoreUnavailable("it went away")
-        raise StopAsyncIteration
-
-
-@pytest.mark.parametrize("fault", ["enter", "error", "end"])
-async def test_a_waiter_that_cannot_listen_asks(network: Network, fault: str) -> None:
-    lease, waiter = Lease(network, "a"), Lease(network, "a", wake=Deaf(fault))
-    await lease.acquire()
-    waiting = asyncio.create_task(waiter.acquire())
-    await until(lambda: network.verbs.count("acquire") >= 4)
-    await lease.release()
-    async with asyncio.timeout(5):
-        await waiting
-    await waiter.release()
-
-
 async def test_a_thread_may_check(network: Network) -> None:
     async with Lease(network, "a") as lease:
         assert await asyncio.to_thread(lease.check) == lease.check()
@@ -616,7 +509,12 @@ async def test_a_forked_child_does_not_hold_it(network: Network) -> None:
         ({"after_restart": {}}, r"after_restart=\{\}"),
         ({"wake": "redis"}, r"wake='redis'.*redis\.pubsub\(\)"),
         ({"wake": PubSub}, r"wake=<class.*redis\.pubsub\(\)"),
-        ({"commands": FakeAsyncRedis()}, r"FakeRedis: .*Lease\(wrap\(client\), 'a'\)"),
+        ({"wake": wrap(FakeAsyncRedis())}, r"wake=<.*redis\.pubsub\(\)"),
+        ({"observer": 5}, "observer=5: expected a function"),
+        ({"commands": FakeAsyncRedis()}, r"Redis.*Lease\(wrap\(client\), 'a'\)"),
+        ({"commands": Network}, r"commands=<class .*Network'>: expected what connect\(\)"),
+        ({"commands": None}, "commands=None: expected what connect"),
+        ({"length": "10"}, "length='10': expected more than 0 seconds"),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -276,6 +276,20 @@ async def test_work_that_swallows_its_cancellation_is_told_of_and_cancelled_agai
         assert task.cancelling() == 0
 
 
+async def watch_without_a_lease() -> None:
+    """The lease is forgotten."""
+
+
+async def watch_by_parts(_: Lease) -> AsyncIterator[None]:
+    yield
+
+
+@pytest.mark.parametrize("work", [min, type("Bound", (), {"__call__": Work.__call__})()], ids=str)
+def test_what_cannot_be_seen_at_once_is_let_in(work: Any) -> None:
+    """`min` does not say what it takes."""
+    assert not Elected(Lease(Network(), "a"), work).working
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -283,6 +297,9 @@ async def test_work_that_swallows_its_cancellation_is_told_of_and_cancelled_agai
         ({"lease": Lease(Network(), "a", on_lost="raise")}, "on_lost='raise'"),
         ({"lease": Lease(Network(), "a", timeout=5)}, "timeout=5"),
         ({"work": None}, "work=None"),
+        ({"work": Work}, "work=<class .*: expected an async function of a Lease"),
+        ({"work": watch_without_a_lease}, "takes 0 positional|too many positional"),
+        ({"work": watch_by_parts}, "has a `yield`"),
         ({"on_error": "ignore"}, "on_error='ignore'"),
         ({"on_error": ["raise"]}, r"on_error=\['raise'\]"),
         ({"restart_after": 0}, "restart_after=0"),

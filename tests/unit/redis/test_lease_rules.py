@@ -51,8 +51,8 @@ def test_a_lost_renewal_leaves_time_for_more() -> None:
 
 @pytest.mark.parametrize("left", [None, -0.001, 0.0, 0.1])
 def test_a_waiter_asks_at_most_five_times_a_second(left: float | None) -> None:
-    assert poll_pause(left, 0.0) == 0.2
-    assert poll_pause(left, 1.0) == pytest.approx(0.3)
+    assert poll_pause(left, 0.0) == 0.25
+    assert poll_pause(left, 1.0) == pytest.approx(0.35)
 
 
 def test_a_waiter_that_hears_of_releases_waits_for_the_end_of_a_dead_holder() -> None:
@@ -60,7 +60,7 @@ def test_a_waiter_that_hears_of_releases_waits_for_the_end_of_a_dead_holder() ->
 
 
 @pytest.mark.parametrize(
-    ("waited", "rest"), [(0.0, 0.2), (0.15, 0.05), (0.2, 0.0), (7.0, 0.0)], ids=str
+    ("waited", "rest"), [(0.0, 0.25), (0.15, 0.1), (0.25, 0.0), (7.0, 0.0)], ids=str
 )
 def test_who_is_woken_often_still_keeps_its_distance(waited: float, rest: float) -> None:
     assert spacing(waited, 0.0) == pytest.approx(rest)

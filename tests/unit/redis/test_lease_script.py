@@ -117,6 +117,16 @@ def test_a_clock_set_back_takes_nothing_from_a_live_holder(server: LuaServer) ->
     assert server.run("renew", A) == 1
 
 
+def test_a_clock_set_forward_gives_it_to_another_with_a_greater_number(server: LuaServer) -> None:
+    """Two believe that they hold it, until the first one renews; the numbers tell them apart."""
+    _, first = server.run("acquire", A)
+    server.now += 3600
+    granted, second = server.run("acquire", B)
+    assert granted
+    assert second > first
+    assert server.run("renew", A) == server.run("release", A) == 0
+
+
 def test_a_foreign_holder_without_a_length_is_waited_for(server: LuaServer) -> None:
     server.data[KEYS[0]] = ("somebody", server.now + 99)
     assert server.run("acquire", A) == [0, 99_000, "somebody"]

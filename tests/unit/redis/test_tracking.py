@@ -1,5 +1,7 @@
 """Prefixes and options; the rest is in the integration tests."""
 
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -50,9 +52,28 @@ async def later(_: str = "") -> None:
     raise AssertionError
 
 
+class Later:
+    """Called, it returns a coroutine."""
+
+    async def __call__(self, _: str = "") -> None:
+        raise AssertionError
+
+
+async def many(_: str = "") -> AsyncIterator[None]:
+    yield
+
+
 @pytest.mark.parametrize("callback", ["on_key", "on_flush", "on_lost"])
 @pytest.mark.parametrize(
-    ("value", "said"), [(7, "=7: expected a function"), (later, "nobody would await it")]
+    ("value", "said"),
+    [
+        (7, "=7: expected a function"),
+        (later, "nobody would await it"),
+        (partial(later, ""), "nobody would await it"),
+        (Later(), "nobody would await it"),
+        (many, "nobody would await it"),
+    ],
+    ids=lambda value: str(value)[:20],
 )
 def test_bad_callbacks_are_named(callback: str, value: Any, said: str) -> None:
     callbacks: dict[str, Any] = {"on_key": print, "on_flush": print, callback: value}
