@@ -1,4 +1,4 @@
-"""The service with our blocks: one pool, the study's indexes, small answers, a cache.
+"""The service with our blocks: one pool, the study's indexes, small answers, a cache in two tiers.
 
 Run it with `uvicorn --factory examples.orders.after:create_app_from_env`.
 """
@@ -18,7 +18,15 @@ from examples.orders import routes, settings
 from examples.orders.routes import Cursor, NotFound
 from examples.orders.rules import RULES
 from examples.orders.settings import SendNotification
-from symphonia_perf.cache import TTL, Cache, MemoryCacheStore, RedisCacheStore
+from symphonia_perf.cache import (
+    TTL,
+    Cache,
+    CacheStore,
+    ChangeStreamInvalidator,
+    MemoryCacheStore,
+    RedisCacheStore,
+    TieredCacheStore,
+)
 from symphonia_perf.mongo import (
     Index,
     IndexRegistry,
@@ -43,6 +51,9 @@ DETAIL = (
     "deliveryLocation",
     "createdAt",
 )
+
+# Which of the rules' events a change of a collection is, whoever makes it.
+ROUTES = {settings.PLANS: "plan.changed", settings.CARRIERS: "carrier.changed"}
 
 ALL_PLANS = Query().sort("_id")
 ALL_CARRIERS = Query().only("name", "active", "rating", "transportTypes", "country").sort("_id")
@@ -81,7 +92,8 @@ def create_app(
 
     Args:
         mongodb_uri: where; what its query does not say is the study's pool configuration.
-        redis_url: where the cache is; None keeps it in this process.
+        redis_url: where the cache is, which then follows the database; None keeps it in this
+            process, where it only learns of the service's own changes.
         database: which.
         event_listeners: PyMongo listeners for the one client.
         send: sends one notification.
@@ -91,7 +103,13 @@ def create_app(
     )
     db = settings.open_database(client, database)
     redis = connect(redis_url) if redis_url else None
-    cache = Cache(MemoryCacheStore() if redis is None else RedisCacheStore(redis), rules=RULES)
+    # What is cached is rendered and never changed, so all readers may have one object.
+    near = MemoryCacheStore(copy=False, max_entries=1_000)
+    store: CacheStore = near if redis is None else TieredCacheStore(near, RedisCacheStore(redis))
+    cache = Cache(store, rules=RULES)
+    watcher = None
+    if redis is not None:
+        watcher = ChangeStreamInvalidator(db, cache, routes=ROUTES, redis=redis)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None, None]:
@@ -103,9 +121,13 @@ def create_app(
             if redis is not None:
                 await stack.enter_async_context(redis)
             await stack.enter_async_context(cache)
+            if watcher is not None:
+                await stack.enter_async_context(watcher)
             yield
 
-    return routes.create_app(_Improved(db, cache, send), lifespan=lifespan)
+    app = routes.create_app(_Improved(db, cache, send), lifespan=lifespan)
+    app.state.watcher = watcher
+    return app
 
 
 def create_app_from_env() -> Starlette:
@@ -126,8 +148,10 @@ class _Improved:
         self._cache = cache
         self._send = send
         # "Response Caching", with the study's keys and times.
-        self.plans = cache.cached("plans:list", ttl=TTL.PLANS)(self._read_plans)
-        self.carriers = cache.cached("carriers:list", ttl=TTL.CARRIERS)(self._read_carriers)
+        self.plans = cache.cached("plans:list", ttl=TTL.PLANS, tags=["plans"])(self._read_plans)
+        self.carriers = cache.cached("carriers:list", ttl=TTL.CARRIERS, tags=["carriers"])(
+            self._read_carriers
+        )
         self.carrier = cache.cached("carrier:{carrier_id}", ttl=TTL.CARRIERS)(self._read_carrier)
 
     async def ping(self) -> None:
@@ -155,6 +179,7 @@ class _Improved:
         )
         if changed is None:
             raise NotFound("carrier", carrier_id)
+        # The watcher will say so, too, some milliseconds later; whoever reads now must see it.
         await self._cache.changed("carrier.changed", id=carrier_id)
         return changed
 

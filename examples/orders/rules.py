@@ -5,10 +5,10 @@ from symphonia_perf.cache import InvalidationRules, on
 __all__ = ["RULES"]
 
 RULES = InvalidationRules(
-    on("plan.changed", delete=["plans:list", "plan:{id}"]),
-    # The study removes `carriers:list*`, for lists by filter. This service has one list, and one
-    # key needs no walk through all of them.
-    on("carrier.changed", delete=["carriers:list", "carrier:{id}"]),
+    # The study removes `plans:list`, and `carriers:list*` for lists by filter. A tag reaches every
+    # list, without a walk through all keys.
+    on("plan.changed", delete=["plan:{id}"], tags=["plans"]),
+    on("carrier.changed", delete=["carrier:{id}"], tags=["carriers"]),
     on("order.changed"),  # orders are never cached: they change too often
     on("user.changed", delete=["user:{id}"], match=["orders:list:{id}*"]),
 )

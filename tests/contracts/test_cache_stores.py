@@ -7,8 +7,13 @@ import pytest
 from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
-from symphonia_perf.cache import CacheStore, MemoryCacheStore, RedisCacheStore
-from symphonia_perf.redis import wrap
+from symphonia_perf.cache import (
+    CacheStore,
+    MemoryCacheStore,
+    RedisCacheStore,
+    TieredCacheStore,
+)
+from symphonia_perf.redis import connect, wrap
 from symphonia_perf.testing.cache_store import CacheStoreContract
 
 
@@ -56,6 +61,26 @@ class TestValkey(OnServer):
     async def store(self, redis_url: str) -> AsyncIterator[CacheStore]:
         async with Redis.from_url(redis_url) as client, wrap(client) as commands:
             yield RedisCacheStore(commands)
+
+
+class TestTieredOverFakeRedis(OnServer):
+    @pytest.fixture
+    async def store(self) -> AsyncIterator[CacheStore]:
+        async with FakeAsyncRedis() as client, wrap(client) as commands:
+            far = RedisCacheStore(commands)
+            store = TieredCacheStore(MemoryCacheStore(), far, invalidation="pubsub")
+            async with store.listening(""):
+                yield store
+
+
+@pytest.mark.redis
+class TestTiered(OnServer):
+    @pytest.fixture
+    async def store(self, redis_url: str) -> AsyncIterator[CacheStore]:
+        async with connect(redis_url, deadline=5.0) as redis:
+            store = TieredCacheStore(MemoryCacheStore(max_bytes=2**24), RedisCacheStore(redis))
+            async with store.listening(""):
+                yield store
 
 
 def test_a_suite_without_its_clock_says_so() -> None:

@@ -61,6 +61,9 @@ def test_the_root_loads_nothing_of_ours_but_itself() -> None:
     [
         ("from symphonia_perf.mongo import create_async_client", {"bson", "pymongo"}),
         ("from symphonia_perf.redis import wrap", {"redis"}),
+        # They take the service's own clients and databases.
+        ("from symphonia_perf.cache import TieredCacheStore", {"msgspec"}),
+        ("from symphonia_perf.cache import ChangeStreamInvalidator", {"msgspec"}),
     ],
 )
 def test_a_driver_is_loaded_by_the_name_that_needs_it(statement: str, packages: set[str]) -> None:

@@ -8,13 +8,19 @@ from symphonia_perf.cache import (
     Cached,
     CacheStats,
     CacheStore,
+    ChangeStreamInvalidator,
+    ChangeStreamStats,
     Entry,
     InvalidationRules,
     Lifetime,
+    ListeningStore,
     LoadOptions,
     MemoryCacheStore,
     PeekableStore,
     RedisCacheStore,
+    Route,
+    TieredCacheStore,
+    TierStats,
     on,
 )
 from symphonia_perf.redis import Commands
@@ -114,3 +120,26 @@ def stores(commands: Commands) -> None:
     Cache(far)
     not_peekable: PeekableStore = RedisCacheStore(commands)  # type: ignore[assignment]
     Cache(not_peekable)
+    tiered = TieredCacheStore(MemoryCacheStore(), RedisCacheStore(commands), near_ttl=30)
+    assert_type(tiered.stats(), TierStats)
+    peekable: PeekableStore = tiered
+    listening: ListeningStore = tiered
+    Cache(peekable)
+    Cache(listening)
+    TieredCacheStore(RedisCacheStore(commands), MemoryCacheStore())  # type: ignore[arg-type]
+    TieredCacheStore(
+        MemoryCacheStore(),
+        RedisCacheStore(commands),
+        invalidation="never",  # type: ignore[arg-type]
+    )
+
+
+def watchers(db: object, commands: Commands) -> None:
+    route = Route("plan.changed", fields={"id": "_id"}, operations=["insert", "delete"])
+    watcher = ChangeStreamInvalidator(
+        db, cache, routes={"plans": route, "tariffs": "plan.changed"}, redis=commands
+    )
+    assert_type(watcher.stats(), ChangeStreamStats)
+    Route("plan.changed", operations=["upsert"])  # type: ignore[list-item]
+    ChangeStreamInvalidator(db, cache, routes={"plans": 5}, redis=commands)  # type: ignore[dict-item]
+    ChangeStreamInvalidator(db, cache, routes={"plans": route})  # type: ignore[call-arg]

@@ -37,9 +37,10 @@ class DatabaseTime(CommandListener):
         """Nothing to count yet."""
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
-        """Count an answer."""
+        """Count an answer, but no waiting for changes that have not happened yet."""
         self.commands += 1
-        self.microseconds += event.duration_micros
+        if event.command_name != "getMore":
+            self.microseconds += event.duration_micros
 
     def failed(self, event: CommandFailedEvent) -> None:
         """Count a failure: its time was spent as well."""

@@ -90,7 +90,11 @@ class Stage:
         Raises:
             ServiceFailed: not so within `IDLE_PATIENCE`.
         """
-        ours = {"active": True, "ns": {"$regex": "^(before|after)[.]"}}
+        ours = {
+            "active": True,
+            "ns": {"$regex": "^(before|after)[.]"},
+            "cursor.awaitData": {"$ne": True},  # who waits for changes is not at work
+        }
         try:
             async with asyncio.timeout(IDLE_PATIENCE):
                 for service in self.services.values():

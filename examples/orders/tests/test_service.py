@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -114,6 +114,7 @@ async def both(databases: Databases, mongo_url: str, redis_url: str) -> AsyncGen
             send=outboxes[1].send,
         )
         async with running(first) as one, running(second) as two:
+            await until(lambda: second.state.watcher.stats().watching)
             yield Both(
                 Variant(one, stored[0], commands[0], outboxes[0]),
                 Variant(two, stored[1], commands[1], outboxes[1]),
@@ -227,6 +228,23 @@ async def test_a_change_is_visible_at_once(changing: Both) -> None:
         assert {key: listed[key] for key in CHANGES} == CHANGES
 
 
+async def test_a_change_by_anybody_is_felt(changing: Both) -> None:
+    """As by a shell, past the service."""
+    client, carriers = changing.after.client, changing.after.db[settings.CARRIERS]
+    paths = ("/api/carriers", "/api/carriers/carrier-007")
+    for path in paths * 2:
+        await client.get(path)
+    await carriers.update_one({"_id": "carrier-007"}, {"$set": {"name": "By hand"}})
+
+    async def names() -> set[str]:
+        listed, one = [(await client.get(path)).json() for path in paths]
+        return {listed["carriers"][6]["name"], one["name"]}
+
+    async with asyncio.timeout(10):
+        while await names() != {"By hand"}:  # noqa: ASYNC110 - on servers
+            await asyncio.sleep(0.01)
+
+
 async def test_unknown_ids_are_not_found(both: Both) -> None:
     nobody = ObjectId()
     for variant in both:
@@ -337,6 +355,12 @@ async def test_loading_reports_progress_and_replaces(changing: Both) -> None:
     assert stored == [1_000, 2_000, 2_500]
     assert await changing.after.db[settings.ORDERS].count_documents({}) == 2_500
     assert await changing.after.db[settings.CARRIERS].count_documents({}) == 200
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - on servers
+            await asyncio.sleep(0.01)
 
 
 async def every_order(variant: Variant, wanted: dict[str, str]) -> list[Document]:

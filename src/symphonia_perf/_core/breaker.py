@@ -84,16 +84,22 @@ class Breaker:
 
     Args:
         options: when it opens, and for how long.
+
+    Attributes:
+        state: what it is now.
+        permit: while it is closed, what `admit` gives whatever the time.
+        excess: while it is closed, failures that successes have not made good; where there are
+            none, a success need not be reported.
     """
 
     __slots__ = (
-        "_excess",
         "_failures",
         "_lasting",
         "_pause",
-        "_permit",
         "_since",
         "_until",
+        "excess",
+        "permit",
         "state",
     )
 
@@ -102,41 +108,41 @@ class Breaker:
         self._lasting = seconds(options.lasting, option="lasting", zero=True)
         self._pause = seconds(options.pause, option="pause")
         self.state: BreakerState = "closed"
-        self._permit: Permit = 0  # another one after each change of state
-        self._excess = 0  # the leaky count
+        self.permit: Permit = 0  # another one after each change of state
+        self.excess = 0  # the leaky count
         self._since = 0.0  # when it left zero
         self._until = 0.0  # open: of the pause; half-open: when the probe counts as lost
 
     def admit(self, now: float) -> Permit | None:
         """A permit to ask the store, or None."""
         if self.state == "closed":
-            return self._permit
+            return self.permit
         if now < self._until:
             return None
         self._change("half-open", now + _LOST)
-        return self._permit
+        return self.permit
 
     def succeeded(self, permit: Permit) -> bool:
         """Take note that the store answered; whether that closed the breaker."""
-        if permit != self._permit:
+        if permit != self.permit:
             return False
         if self.state == "closed":
-            if self._excess:
-                self._excess -= 1
+            if self.excess:
+                self.excess -= 1
             return False
-        self._excess = 0
+        self.excess = 0
         self._change("closed", 0.0)
         return True
 
     def failed(self, permit: Permit, now: float) -> bool:
         """Take note that the store did not answer; whether that opened a closed breaker."""
-        if permit != self._permit:
+        if permit != self.permit:
             return False
         if self.state == "closed":
-            if not self._excess:
+            if not self.excess:
                 self._since = now
-            self._excess = min(self._excess + 1, self._failures)
-            if self._excess < self._failures or now - self._since < self._lasting:
+            self.excess = min(self.excess + 1, self._failures)
+            if self.excess < self._failures or now - self._since < self._lasting:
                 return False
             opened = True
         else:
@@ -146,13 +152,13 @@ class Breaker:
 
     def withdrawn(self, permit: Permit, now: float) -> None:
         """Take note that a call ended without asking, or without waiting for the answer."""
-        if permit == self._permit and self.state == "half-open":
+        if permit == self.permit and self.state == "half-open":
             self._change("open", now)
 
     def _change(self, state: BreakerState, until: float) -> None:
         self.state = state
         self._until = until
-        self._permit += 1
+        self.permit += 1
 
 
 def answered(error: BaseException) -> bool | None:

@@ -1,6 +1,7 @@
 """One run per key in a process, so that a thousand callers cost what one does."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar
 from types import TracebackType
@@ -9,12 +10,13 @@ from weakref import WeakKeyDictionary
 
 from symphonia_perf.errors import SymphoniaError
 
-__all__ = ["Flight", "SingleFlight", "Watch"]
+__all__ = ["Flight", "SingleFlight"]
 
 T = TypeVar("T")
 
 # Seconds to wait for a run that may be waiting for the asker, through a task of one of the two.
 PATIENCE = 2.0
+_LANDED = 1_000  # keys whose last landing is remembered
 _CIRCLE = "the load of {key!r} asks for {key!r}: it would wait for itself"
 
 
@@ -63,16 +65,6 @@ class Flight:
 _ancestors: ContextVar[tuple[Flight, ...]] = ContextVar("_ancestors", default=())
 # Whose task a flight is. A task that a run started has its context, but need not hold it up.
 _flying: WeakKeyDictionary[asyncio.Task[Any], Flight] = WeakKeyDictionary()
-
-
-class Watch:
-    """Looks for one key that began after the last run for it landed."""
-
-    __slots__ = ("landed", "readers")
-
-    def __init__(self) -> None:
-        self.readers = 0
-        self.landed = False
 
 
 class _Run(Generic[T]):
@@ -126,7 +118,8 @@ class SingleFlight(Generic[T]):
     def __init__(self) -> None:
         self._runs: dict[str, _Run[T]] = {}
         self._tasks: set[asyncio.Task[T]] = set()
-        self._watches: dict[str, Watch] = {}
+        self.landings = 0  # how many runs have ended, for `landed_since`
+        self._landed: OrderedDict[str, int] = OrderedDict()  # the landing of each key that was last
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -198,24 +191,15 @@ class SingleFlight(Generic[T]):
         run = self._runs.get(key)
         return run is not None and not run.flight.background
 
-    def watch(self, key: str) -> Watch:
-        """To be held while somebody looks elsewhere for the result, and given to `unwatch`."""
-        watch = self._watches.get(key)
-        if watch is None:
-            watch = self._watches[key] = Watch()
-        watch.readers += 1
-        return watch
-
-    def unwatch(self, key: str, watch: Watch) -> bool:
-        """Whether a run for `key` landed meanwhile.
+    def landed_since(self, key: str, landings: int) -> bool:
+        """Whether a run for `key` ended after so many `landings`.
 
         If one did, a miss means little: the answer may have been on its way while the run stored
-        its result. Looking again is then cheaper than running again.
+        its result. Looking again is then cheaper than running again. Who finds something need not
+        ask, so that a hit costs one look at a number. Of runs so many landings ago that they are
+        forgotten this says False, which costs a second run.
         """
-        watch.readers -= 1
-        if not watch.readers and self._watches.get(key) is watch:
-            del self._watches[key]
-        return watch.landed
+        return self._landed.get(key, 0) > landings
 
     def under_way(self, labels: Iterable[str] | None = None) -> list[str]:
         """The keys that are being loaded now; with `labels`, only what bears one of them."""
@@ -249,8 +233,11 @@ class SingleFlight(Generic[T]):
             self._tasks.discard(task)
             if self._runs.get(key) is run:
                 del self._runs[key]
-            if (watch := self._watches.pop(key, None)) is not None:
-                watch.landed = True
+            self.landings += 1
+            self._landed[key] = self.landings
+            self._landed.move_to_end(key)
+            if len(self._landed) > _LANDED:
+                self._landed.popitem(last=False)
 
         self._runs[key] = run
         self._tasks.add(run.task)

@@ -4,6 +4,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from symphonia_perf._core.breaker import BreakerOptions as BreakerOptions
     from symphonia_perf.cache._journal import CacheStats as CacheStats
+    from symphonia_perf.cache.changestream import ChangeStreamEvent as ChangeStreamEvent
+    from symphonia_perf.cache.changestream import (
+        ChangeStreamInvalidator as ChangeStreamInvalidator,
+    )
+    from symphonia_perf.cache.changestream import ChangeStreamStats as ChangeStreamStats
+    from symphonia_perf.cache.changestream import Route as Route
     from symphonia_perf.cache.decorator import Cached as Cached
     from symphonia_perf.cache.entry import Entry as Entry
     from symphonia_perf.cache.keys import KeyScheme as KeyScheme
@@ -21,7 +27,10 @@ if TYPE_CHECKING:
     from symphonia_perf.cache.stores import CacheStore as CacheStore
     from symphonia_perf.cache.stores import Found as Found
     from symphonia_perf.cache.stores import Lease as Lease
+    from symphonia_perf.cache.stores import ListeningStore as ListeningStore
     from symphonia_perf.cache.stores import PeekableStore as PeekableStore
+    from symphonia_perf.cache.tiered import TieredCacheStore as TieredCacheStore
+    from symphonia_perf.cache.tiered import TierStats as TierStats
 else:
     from symphonia_perf._core.lazy import lazy_exports
 
@@ -29,6 +38,12 @@ else:
         __name__,
         {
             "_journal": ("CacheStats",),
+            "changestream": (
+                "ChangeStreamEvent",
+                "ChangeStreamInvalidator",
+                "ChangeStreamStats",
+                "Route",
+            ),
             "decorator": ("Cached",),
             "entry": ("Entry",),
             "guarded": ("BreakerOptions",),
@@ -39,7 +54,8 @@ else:
             "options": ("CallOptions", "LoadOptions"),
             "redis": ("RedisCacheStore",),
             "rules": ("InvalidationRules", "Rule", "on"),
-            "stores": ("CacheStore", "Found", "Lease", "PeekableStore"),
+            "stores": ("CacheStore", "Found", "Lease", "ListeningStore", "PeekableStore"),
+            "tiered": ("TierStats", "TieredCacheStore"),
         },
     )
 
@@ -51,17 +67,24 @@ __all__ = [
     "CacheStore",
     "Cached",
     "CallOptions",
+    "ChangeStreamEvent",
+    "ChangeStreamInvalidator",
+    "ChangeStreamStats",
     "Entry",
     "Found",
     "InvalidationRules",
     "KeyScheme",
     "Lease",
     "Lifetime",
+    "ListeningStore",
     "LoadOptions",
     "MemoryCacheStore",
     "PeekableStore",
     "RedisCacheStore",
+    "Route",
     "Rule",
     "Template",
+    "TierStats",
+    "TieredCacheStore",
     "on",
 ]

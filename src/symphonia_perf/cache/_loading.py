@@ -2,10 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from threading import get_ident
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from weakref import WeakSet
 
 from symphonia_perf._core.binding import Binding
@@ -15,7 +15,7 @@ from symphonia_perf.cache.entry import Entry, Generation
 from symphonia_perf.cache.guarded import GuardedStore, Look
 from symphonia_perf.cache.options import Recipe
 from symphonia_perf.cache.stores import Lease
-from symphonia_perf.errors import LoadTimeout
+from symphonia_perf.errors import LoadTimeout, NotOpen
 
 __all__ = ["Load", "Loading", "chance"]
 
@@ -42,7 +42,7 @@ def chance() -> float:
 
 
 class Load(NamedTuple):
-    """One call: what is wanted, and how to get it; a tuple, as there is one for every far hit."""
+    """One call: what is wanted, and how to get it."""
 
     key: str  # as the store has it
     load: Callable[[], Awaitable[Any]]
@@ -64,14 +64,16 @@ class Loading:
 
     def __init__(self, store: GuardedStore, *, journal: Journal, now: Callable[[], float]) -> None:
         self._store = store
-        self._journal = journal
+        self.journal = journal
         self._now = now
         self._resting: dict[str, float] = {}
         self._binding = Binding("the cache")
         self.flights: SingleFlight[Any] = SingleFlight()
-        self.hits = 0  # in memory; the journal has the others
-        # The entry, if it is at hand and can be served as it is.
-        self.peek: Callable[[str], Entry | None] = self.refuse
+        # The store's, while this is open; None: it cannot be peeked at. It is for who has seen that
+        # this is his `thread` and counts a hit in `journal`, as `at_hand` does: a call for that
+        # would take a tenth of a hit.
+        self.peek: Callable[[str], Entry | None] | None = self.refuse
+        self.thread = 0
 
     def open(self) -> None:
         """Bind to this process and event loop; what an earlier loop left is not waited for."""
@@ -79,39 +81,37 @@ class Loading:
         self._store.open()
         self.flights = SingleFlight()
         self._resting = {}
-        self.peek = self._peeking()
+        self.peek = self._store.peek
+        self.thread = get_ident()
         _opened.add(self)
 
-    def refuse(self, key: str) -> Entry | None:
+    def refuse(self, key: str) -> NoReturn:
         """What a peek is while this is not open.
 
         Raises:
             NotOpen, WrongLoop: always.
         """
         self._binding.check()
-        return self._store.peek(key)
+        raise NotOpen(f"the cache is not open here, and was asked for {key!r}")
 
-    def _peeking(self) -> Callable[[str], Entry | None]:
-        """A peek for this thread. It is the one path where every attribute and call is felt.
+    def at_hand(self, key: str) -> Entry | None:
+        """The entry, if it is at hand and can be served as it is.
 
         The event loop is looked at only where something is waited for: Python 3.11 asks the system
         for the process id whenever it is asked for the running loop, which takes as long as all
         this.
+
+        Raises:
+            NotOpen, WrongLoop: not open, or open elsewhere.
         """
-        thread, look, tell, loading = get_ident(), self._store.peek, self._journal.hit, self
-        listens = self._journal.listens
-
-        def peek(key: str) -> Entry | None:
-            if get_ident() != thread:
-                loading.check()
-            entry = look(key)
-            if entry is not None:
-                loading.hits += 1
-                if listens:
-                    tell(key)
-            return entry
-
-        return peek
+        if get_ident() != self.thread:
+            self.check()
+        entry = None if self.peek is None else self.peek(key)
+        if entry is not None:
+            self.journal.hits += 1
+            if self.journal.listens:
+                self.journal.hit(key)
+        return entry
 
     async def aclose(self) -> None:
         """Cancel loads under way."""
@@ -128,8 +128,27 @@ class Loading:
         """
         self._binding.check()
 
-    async def result(self, call: Load) -> Any:
-        """What is under the key, else what the loader returns, which is then stored.
+    def first(
+        self, key: str, recipe: Recipe, tags: Sequence[str]
+    ) -> Coroutine[Any, Any, Entry | Look] | None:
+        """A look at the store, to be awaited; None where it is not to be asked.
+
+        What it finds is the result if it is an `Entry`, and else the business of `result`. A far
+        hit is over with that: each coroutine in between takes a fortieth of one where 64 tasks
+        wait, as it is looked at by the garbage collector, too. As with what is at hand, the event
+        loop is not looked at for a hit.
+        """
+        if recipe.keeps_nothing or self.flights.awaited(key):
+            return None
+        return self._store.look(key, tags, ages=recipe.wants_ages)
+
+    async def result(self, call: Load, look: Look | None, landings: int) -> Any:
+        """What was found under the key, else what the loader returns, which is then stored.
+
+        Args:
+            call: what is wanted.
+            look: what the first look found, if there was one.
+            landings: of the flights, before it.
 
         Raises:
             SymphoniaError: the loader asks for its own key, or the cache was closed meanwhile.
@@ -141,21 +160,21 @@ class Loading:
         recipe, key, flights = call.recipe, call.key, self.flights
         if recipe.keeps_nothing:
             return await self._timed(call)
-        landed = True
-        while landed and not flights.awaited(key):
-            watch = flights.watch(key)
-            try:
-                look = await self._store.look(key, call.tags, ages=recipe.wants_ages)
-            finally:
-                landed = flights.unwatch(key, watch)
+        while look is not None:
             entry = _served(recipe, look)
             if entry is not None:
                 if look.state == "stale":
-                    call = call._replace(generations=look.generations, spare=entry)
-                    self._refresh_behind(call)
+                    self._refresh_behind(call._replace(generations=look.generations, spare=entry))
                 return entry.value
             spare = look.entry if look.state == "spare" else None
             call = call._replace(generations=look.generations, spare=spare)
+            if flights.awaited(key) or not flights.landed_since(key, landings):
+                break
+            landings = flights.landings
+            again = await self._store.look(key, call.tags, ages=recipe.wants_ages)
+            if isinstance(again, Entry):
+                return again.value
+            look = again
         if recipe.loading.lock == "none":
             return await self._load(call, Flight())
         return await flights.run(key, partial(self._load, call), labels=call.tags)
@@ -193,8 +212,9 @@ class Loading:
         try:
             # Somebody may have loaded it between our look and our turn.
             look = await self._store.look(call.key, call.tags, ages=call.recipe.wants_ages)
-            entry = _served(call.recipe, look)
-            if entry is not None and look.state == "fresh":
+            if isinstance(look, Entry):
+                return look.value
+            if look.state == "fresh" and (entry := _served(call.recipe, look)) is not None:
                 return entry.value
             return await self._load_here(call._replace(generations=look.generations), flight)
         finally:
@@ -219,7 +239,7 @@ class Loading:
         try:
             value = await self._timed(call)
         except Exception as error:
-            self._journal.note("error", call.key, started)
+            self.journal.note("error", call.key, started)
             kept = call.recipe.lifetime.entry_of_error(error, call.generations or {}, chance())
             if kept is not None:
                 await self._keep(call, kept, flight)
@@ -230,9 +250,9 @@ class Loading:
             if call.spare.state(self._now()) == "gone":
                 raise
             if not flight.background:
-                self._journal.note("stale", call.key, started)
+                self.journal.note("stale", call.key, started)
             return call.spare.value
-        self._journal.note("load", call.key, started)
+        self.journal.note("load", call.key, started)
         entry = call.recipe.entry(value, call.generations or {}, chance())
         if entry is not None:
             await self._keep(call, entry, flight)
@@ -271,7 +291,7 @@ def _served(recipe: Recipe, look: Look) -> Entry | None:
         Exception: what the loader raised, where the entry stands for that.
     """
     entry = look.entry
-    if entry is None or look.state not in {"fresh", "stale"}:
+    if entry is None or look.state in {"spare", "gone"}:
         return None
     if entry.raised:
         error = recipe.lifetime.error(entry)

@@ -2,14 +2,15 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial, update_wrapper, wraps
+from threading import get_ident
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from symphonia_perf.cache._arguments import Arguments, name_of
 from symphonia_perf.cache._loading import Load, Loading
-from symphonia_perf.cache.keys import KeyScheme
+from symphonia_perf.cache.entry import Entry
 from symphonia_perf.cache.options import Recipe
 from symphonia_perf.errors import ConfigurationError, StoreError
 
@@ -49,30 +50,40 @@ class Cached(Generic[P, R]):
         loading: Loading,
         *,
         arguments: Callable[[Callable[..., Any]], Arguments],
-        scheme: KeyScheme,
         recipe: Recipe,
     ) -> None:
         update_wrapper(self, function)
         self._function: Callable[..., Coroutine[Any, Any, R]] = asynchronous(function)
         self._arguments = arguments(function)
-        self._key = self._arguments.key
+        self._place = self._arguments.place
         self._loading = loading
-        self._start = scheme.start
-        self._tag_start = scheme.tags
-        self._tagged = self._arguments.has_tags
         self._recipe = recipe
         self._bound: tuple[Any, ...] = ()
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The cached result, or the function's own, which is then cached."""
         given = self._bound + args if self._bound else args
-        key = self._start + self._key(given, kwargs)
-        entry = self._loading.peek(key)
-        if entry is not None:
-            value: R = entry.value
+        key, tags = self._place(given, kwargs)
+        loading = self._loading
+        if get_ident() != loading.thread:
+            loading.check()
+        value: R
+        peek = loading.peek
+        if peek is not None and (entry := peek(key)) is not None:  # as `at_hand`
+            journal = loading.journal
+            journal.hits += 1
+            if journal.listens:
+                journal.hit(key)
+            value = entry.value
             return value
-        value = await self._loading.result(self._call(key, given, kwargs))
-        return value  # noqa: RET504 - else it is Any
+        landings, first = loading.flights.landings, loading.first(key, self._recipe, tags)
+        look = None if first is None else await first
+        if isinstance(look, Entry):
+            value = look.value
+        else:
+            load = partial(self._function, *given, **kwargs)
+            value = await loading.result(Load(key, load, self._recipe, tags), look, landings)
+        return value
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """The key of this call, as `Cache.get` and `Cache.delete` take it.
@@ -90,20 +101,15 @@ class Cached(Generic[P, R]):
         """Run the function now and put its result in place of the entry; see `Cache.refresh`."""
         self._loading.check()
         given = self._bound + args
-        key = self._start + self._arguments.key(given, kwargs)
-        value: R = await self._loading.fresh(self._call(key, given, kwargs))
+        key, tags = self._place(given, kwargs)
+        load = partial(self._function, *given, **kwargs)
+        value: R = await self._loading.fresh(Load(key, load, self._recipe, tags))
         return value
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Remove the entry of this call; whether there was one. See `Cache.delete`."""
-        key = self._start + self._arguments.key(self._bound + args, kwargs)
+        key, _ = self._place(self._bound + args, kwargs)
         return await self._loading.delete([key]) == 1
-
-    def _call(self, key: str, given: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Load:
-        tags: Sequence[str] = ()
-        if self._tagged:
-            tags = [self._tag_start + tag for tag in self._arguments.tags(given, kwargs)]
-        return Load(key, partial(self._function, *given, **kwargs), self._recipe, tags)
 
     @overload
     def __get__(self, instance: None, owner: type[Any]) -> "Cached[P, R]": ...
@@ -118,8 +124,9 @@ class Cached(Generic[P, R]):
         if instance is None:
             return self
         bound: Cached[Any, Any] = object.__new__(type(self))
-        bound.__dict__.update(self.__dict__)
-        bound._bound = (*self._bound, instance)
+        attributes = self.__dict__.copy()  # update() takes 0.4 us more, for every call of a method
+        attributes["_bound"] = (*self._bound, instance)
+        bound.__dict__ = attributes
         return bound
 
 

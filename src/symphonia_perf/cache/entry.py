@@ -56,11 +56,6 @@ class Entry(NamedTuple):
         """Seconds that a store keeps it."""
         return self.ttl + self.stale_for + self.stale_on_error
 
-    @property
-    def needs_age(self) -> bool:
-        """Whether its state depends on an age that is not known."""
-        return self.created is None and self.lasts > self.ttl
-
     def state(self, now: float) -> State:
         """What it may be used for at the process's monotonic time `now`.
 

@@ -1,8 +1,10 @@
 """The cache itself: look, else load once, and never let a store's failure break a request."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack
 
@@ -17,17 +19,21 @@ from symphonia_perf.cache._loading import Load, Loading, chance
 from symphonia_perf.cache.decorator import Cached, Decorator, WriterDecorator, writer
 from symphonia_perf.cache.entry import MAX_TAGS, Entry
 from symphonia_perf.cache.guarded import GuardedStore
-from symphonia_perf.cache.keys import KeyScheme, Template
+from symphonia_perf.cache.keys import LONGEST, KeyScheme, Template
 from symphonia_perf.cache.lifetime import Lifetime
 from symphonia_perf.cache.options import CallOptions, LoadOptions, Recipe, Ttl
 from symphonia_perf.cache.rules import InvalidationRules
-from symphonia_perf.cache.stores import CacheStore
+from symphonia_perf.cache.stores import CacheStore, hearing
 from symphonia_perf.errors import ConfigurationError
 from symphonia_perf.typing import Seconds
 
 __all__ = ["Cache"]
 
 T = TypeVar("T")
+
+_NO_TAGS: Sequence[str] = ()
+_REMEMBERED = 1_024
+_PLAIN = frozenset({bool, int, float, str, type(None), timedelta, Lifetime})
 
 
 class Cache:
@@ -63,7 +69,7 @@ class Cache:
     ```
 
     Args:
-        store: where entries are kept. The cache opens and closes nothing of it.
+        store: where entries are kept; the cache opens nothing of it but the ear of a tiered one.
         prefix: what every key begins with; default `cache`.
         version: raise it when stored values change their shape: keys then begin with `cache:v2:`.
         ttl: seconds an entry is fresh, or a `Lifetime`; default an hour.
@@ -114,18 +120,31 @@ class Cache:
         self._recipe = Recipe(ttl if isinstance(ttl, Lifetime) else plain, loading)
         self._rules = rules or InvalidationRules()
         self._templates: dict[str, Template] = {}
+        # Of keys asked for lately the ones in the store: these have their hash, and joining a new
+        # text and hashing it takes a sixth of a hit in memory.
+        self._recent: dict[str, str] = {}
+        self._recipes: dict[Hashable, Recipe] = {}
         self._changes: set[asyncio.Task[None]] = set()
+        self._hearing = partial(hearing, store, self._start)
+        self._ear = self._hearing()
 
     async def __aenter__(self) -> Self:
-        """Bind the cache to this process and event loop.
+        """Bind the cache to this process and event loop, and let a tiered store hear of changes.
 
         Raises:
-            ConfigurationError: a rule deletes keys that no function makes.
-            SymphoniaError: it is open already.
+            ConfigurationError: a rule deletes keys that no function makes; a tiered store is deaf.
+            CommandError: the server refuses to tell a tiered store of changes.
+            SymphoniaError: it is open already, or another cache has opened its tiered store.
         """
         self._rules.check(self._templates.values())
         self._loading.open()
         self._changes = set()
+        self._ear = self._hearing()
+        try:
+            await self._ear.__aenter__()
+        except BaseException:
+            await self._loading.aclose()
+            raise
         return self
 
     async def __aexit__(
@@ -138,7 +157,20 @@ class Cache:
         self._loading.check()
         if self._changes:
             await asyncio.wait(self._changes)
-        await self._loading.aclose()
+        try:
+            await self._loading.aclose()
+        finally:
+            await self._ear.__aexit__(None, None, None)
+
+    @property
+    def key_start(self) -> str:
+        """What every key of this cache begins with in the store, as in `cache:` or `cache:v2:`."""
+        return self._start
+
+    @property
+    def rules(self) -> InvalidationRules:
+        """What `changed` makes of events."""
+        return self._rules
 
     # One entry
 
@@ -148,7 +180,7 @@ class Cache:
         Raises:
             NotOpen, WrongLoop: used outside `async with`, or elsewhere.
         """
-        return self._loading.peek(self._full(key))
+        return self._loading.at_hand(self._full(key))
 
     async def get(self, key: str, default: Any = None) -> Any:
         """The value under `key`, or `default` when there is none.
@@ -160,10 +192,12 @@ class Cache:
             NotOpen, WrongLoop: used outside `async with`, or elsewhere.
             StoreError: the store failed and `on_error` is `raise`.
         """
-        entry = self.peek(key)
+        full = self._full(key)
+        entry = self._loading.at_hand(full)
         if entry is None:
-            return (await self.get_many([key])).get(key, default)
-        return entry.value
+            self._loading.check()
+            entry = (await self._store.read_many((full,))).get(full)
+        return default if entry is None or entry.raised else entry.value
 
     async def get_or_load(
         self, key: str, load: Callable[[], Awaitable[T]], **options: Unpack[CallOptions]
@@ -186,14 +220,30 @@ class Cache:
             StoreError: the store failed and `on_error` is `raise`.
         """
         value: T
+        loading = self._loading
+        if get_ident() != loading.thread:
+            loading.check()
         try:
-            entry = self._loading.peek(self._start + key)
-        except TypeError:
-            entry = self._loading.peek(self._full(key))  # names what is no text
-        if entry is not None:
+            full = self._recent[key]
+        except (KeyError, TypeError):
+            full = self._remembered(key)
+        peek = loading.peek
+        if peek is not None and (entry := peek(full)) is not None:  # as `at_hand`
+            journal = loading.journal
+            journal.hits += 1
+            if journal.listens:
+                journal.hit(full)
             value = entry.value
             return value
-        value = await self._loading.result(self._load(key, load, options))
+        recipe, tags = self._recipe, _NO_TAGS
+        if options:
+            recipe, tags = self._told(options)
+        landings, first = loading.flights.landings, loading.first(full, recipe, tags)
+        look = None if first is None else await first
+        if isinstance(look, Entry):
+            value = look.value
+        else:
+            value = await loading.result(Load(full, load, recipe, tags), look, landings)
         return value
 
     async def refresh(
@@ -204,7 +254,9 @@ class Cache:
         Until then the old entry is served, and it stays when `load` raises.
         """
         self._loading.check()
-        value: T = await self._loading.fresh(self._load(key, load, options))
+        full = self._full(key)
+        recipe, tags = self._told(options)
+        value: T = await self._loading.fresh(Load(full, load, recipe, tags))
         return value
 
     async def set(
@@ -343,8 +395,9 @@ class Cache:
             cached: Cached[Any, Any] = Cached(
                 function,
                 self._loading,
-                arguments=partial(Arguments, parsed, ignore=ignore, tags=named, key=key),
-                scheme=self._scheme,
+                arguments=partial(
+                    Arguments, parsed, ignore=ignore, tags=named, key=key, scheme=self._scheme
+                ),
                 recipe=recipe,
             )
             self._claim(parsed, name_of(function))
@@ -397,15 +450,24 @@ class Cache:
 
     def stats(self) -> CacheStats:
         """What happened since the cache was made."""
-        return self._journal.stats(breaker=self._store.breaker, hits=self._loading.hits)
+        return self._journal.stats(breaker=self._store.breaker)
 
     # Inside
 
-    def _load(self, key: str, load: Callable[[], Awaitable[Any]], options: CallOptions) -> Load:
-        recipe, full = self._recipe, self._full(key)
-        if not options:
-            return Load(full, load, recipe, ())
-        return Load(full, load, recipe.varied(options), self._tags(options.get("tags", ())))
+    def _told(self, options: CallOptions) -> tuple[Recipe, Sequence[str]]:
+        """What a call says otherwise than the cache."""
+        tags = self._tags(options["tags"]) if "tags" in options else _NO_TAGS
+        # Plain options are the same in every call from one place, and a recipe takes 10 us to make.
+        told = tuple((name, type(o), o) for name, o in options.items() if name != "tags")
+        if not _PLAIN.issuperset(kind for _, kind, _ in told):
+            return self._recipe.varied(options), tags
+        recipe = self._recipes.get(told)
+        if recipe is None:
+            recipe = self._recipe.varied(options)
+            if len(self._recipes) >= _REMEMBERED:
+                self._recipes.clear()
+            self._recipes[told] = recipe
+        return recipe, tags
 
     def _full(self, key: object) -> str:
         if not isinstance(key, str) or not key or key[0] == "~":
@@ -413,6 +475,14 @@ class Cache:
                 f"key={key!r}: expected a text such as 'plan:12345', not beginning with '~'"
             )
         return self._start + key
+
+    def _remembered(self, key: str) -> str:
+        full = self._full(key)
+        if len(self._recent) >= _REMEMBERED:
+            self._recent.clear()
+        if len(key) <= LONGEST:
+            self._recent[key] = full
+        return full
 
     def _full_many(self, keys: Iterable[str]) -> dict[str, str]:
         return {self._full(key): key for key in _listed("keys", keys)}

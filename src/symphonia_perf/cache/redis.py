@@ -4,15 +4,16 @@ import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
-from typing import Any, TypeAlias
+from typing import Any
 
 from symphonia_perf._core.clock import Clock, SystemClock
 from symphonia_perf._core.codecs import Codec, MsgpackCodec
 from symphonia_perf.cache import _wire
-from symphonia_perf.cache._shared_reads import SharedReads
+from symphonia_perf.cache._reading import Reading
+from symphonia_perf.cache._shared_reads import ALONE, SharedReads
 from symphonia_perf.cache.entry import Entry, Generation
 from symphonia_perf.cache.stores import Found
-from symphonia_perf.errors import ConfigurationError, CorruptEntry, LeaseLost
+from symphonia_perf.errors import CommandError, ConfigurationError, CorruptEntry, LeaseLost
 from symphonia_perf.redis.commands import Commands, Reply
 from symphonia_perf.redis.lease import Lease
 from symphonia_perf.typing import Seconds
@@ -23,8 +24,7 @@ __all__ = ["RedisCacheStore"]
 _LONGEST = 100 * 365 * 86_400.0
 # A tag's generation is forgotten after so long without a bump, and entries that carry it with it.
 _GENERATION_LASTS = 30 * 86_400_000  # milliseconds
-# Of each key its bytes in a list and its time left, of each tag its number.
-_Replies: TypeAlias = tuple[Sequence[Reply], Sequence[Reply], Sequence[Reply]]
+_new: Any = tuple.__new__
 _SLICE = 500  # keys that SCAN looks at in one go, which is how long it holds up other clients
 
 
@@ -74,23 +74,31 @@ class RedisCacheStore:
         self._commands = commands
         self._codec = codec or MsgpackCodec(compress_above=compress_above)
         self._now = (clock or SystemClock()).monotonic
-        self._reads = SharedReads()
+        self._decode = _wire.reader(self._codec)
+        self._shared = SharedReads()
+        self._reading = Reading(commands, self._shared)
+
+    @property
+    def commands(self) -> Commands:
+        """What executes its commands."""
+        return self._commands
 
     async def get_many(
-        self, keys: Sequence[str], tags: Sequence[str] = (), *, ages: bool = False
+        self,
+        keys: Sequence[str],
+        tags: Sequence[str] = (),
+        *,
+        ages: bool = False,
+        check: bool = True,
     ) -> Found:
         """The entries that are there; damaged and foreign ones are only named.
 
         It takes a second round trip where a tag has no generation yet, or an entry carries tags
-        that were not asked for.
+        that were not asked for. With `ages` and not `check` it leaves the entries' tags to the
+        caller, who may know them.
         """
-        if len(keys) == 1 and not tags and not ages:
-            return await self._get_plain(keys[0])
         sent = self._now()
-        if len(keys) == 1:
-            data, left, numbers = await self._read_shared(keys[0], tags, ages=ages)
-        else:
-            data, left, numbers = await self._read(keys, tags, ages=ages)
+        data, left, numbers = await self._reading.ask(keys, tags, ages=ages)
         generations = _numbers(tags, numbers) if tags else {}
         if len(generations) < len(tags):
             generations.update(await self._seed([tag for tag in tags if tag not in generations]))
@@ -98,19 +106,63 @@ class RedisCacheStore:
         corrupt: list[str] = []
         tagged = False
         for place, key in enumerate(keys):
-            (value,) = data[place]
+            value = data[place]
             if value is None:
                 continue
             try:
-                entry = _wire.decode(value, self._codec)
+                entry = self._decode(value)
             except CorruptEntry:
                 corrupt.append(key)
                 continue
             found[key] = _aged(entry, left[place], sent) if ages else entry
             tagged = tagged or bool(entry.tags)
-        if tagged:
+        if tagged and check:
             found = await self._current(found, generations)
         return Found(found, corrupt, generations)
+
+    async def get_entry(self, key: str) -> Entry | None:
+        """The entry under one key, without its age: what `get_many` finds, by a shorter way.
+
+        Raises:
+            CorruptEntry: its bytes are foreign, newer or damaged.
+        """
+        # This is the path of most far hits: a coroutine more would take a fortieth of one.
+        shared, turn = self._shared, ALONE
+        if shared.readers > 0:
+            leads = shared.lead(key)
+            if leads is None:
+                return await self._get_followed(key)
+            turn = leads
+        else:
+            shared.readers = 1
+        try:
+            # One bulk takes 1 us less to read than a list of one (MGET); in turn GET refuses what
+            # is of another type.
+            value = await self._commands.execute("GET", key)
+        except BaseException as error:
+            if not (isinstance(error, CommandError) and error.code == "WRONGTYPE"):
+                shared.tell(key, turn, error)
+                raise
+            value = None
+        if turn is ALONE:
+            shared.readers -= 1
+        else:
+            shared.tell(key, turn, (value,))
+        entry = None if value is None else self._decode(value)
+        if entry is not None and entry.tags:
+            return (await self._current({key: entry}, {})).get(key)
+        return entry
+
+    async def _get_followed(self, key: str) -> Entry | None:
+        """The same, of what another task of this turn asks for."""
+        answer = await self._shared.follow(key)
+        if answer is None:
+            return await self.get_entry(key)
+        (value,) = answer
+        entry = None if value is None else self._decode(value)
+        if entry is not None and entry.tags:
+            return (await self._current({key: entry}, {})).get(key)
+        return entry
 
     async def set_many(self, entries: Mapping[str, Entry]) -> None:
         """Store entries in place of what was there.
@@ -118,7 +170,7 @@ class RedisCacheStore:
         Raises:
             NotEncodable: the codec cannot give a value back unchanged; then nothing was sent.
         """
-        await self._commands.execute_many(
+        await self._send(
             [
                 ("SET", key, _wire.encode(entry, self._codec), "PX", _milliseconds(entry.lasts))
                 for key, entry in entries.items()
@@ -128,7 +180,7 @@ class RedisCacheStore:
     async def delete_many(self, keys: Sequence[str]) -> int:
         """Remove entries; how many of them were there."""
         # UNLINK frees a large value's memory outside the server's one thread.
-        return sum(await self._commands.execute_many([("UNLINK", key) for key in keys]))
+        return sum(await self._send([("UNLINK", key) for key in keys]))
 
     async def delete_matching(self, pattern: str) -> int:
         """Remove entries whose key is of this form: SCAN and UNLINK in slices, never KEYS.
@@ -153,9 +205,7 @@ class RedisCacheStore:
         """Give each tag another generation, one SET for each."""
         # Not INCR: a generation that was evicted would start from 1 again, and entries of the first
         # one would come back to life.
-        await self._commands.execute_many(
-            [("SET", tag, _fresh_number(), "PX", _GENERATION_LASTS) for tag in tags]
-        )
+        await self._send([("SET", tag, _fresh_number(), "PX", _GENERATION_LASTS) for tag in tags])
 
     def lease(self, key: str, length: Seconds) -> "_RedisLease":
         """A lease to load `key`, renewed while it is held.
@@ -165,46 +215,11 @@ class RedisCacheStore:
         """
         return _RedisLease(self._commands, key, length)
 
-    async def _get_plain(self, key: str) -> Found:
-        """What `get_many` gives for one key and nothing else: the path of most far hits."""
-        ((value,),), _, _ = await self._read_shared(key, (), ages=False)
-        if value is None:
-            return Found({})
-        try:
-            entry = _wire.decode(value, self._codec)
-        except CorruptEntry:
-            return Found({}, [key])
-        return Found(await self._current({key: entry}, {}) if entry.tags else {key: entry})
-
-    async def _read_shared(self, key: str, tags: Sequence[str], *, ages: bool) -> _Replies:
-        """The same for one key; tasks that ask for it in one turn share the commands."""
-        what = (key, *tags, ages) if tags or ages else key
-        while (followers := self._reads.lead(what)) is None:
-            replies: _Replies | None = await self._reads.follow(what)
-            if replies is not None:
-                return replies
-        try:
-            if what is key:
-                replies = ((await self._commands.execute("MGET", key),), (), ())
-            else:
-                replies = await self._read((key,), tags, ages=ages)
-        except BaseException as error:
-            self._reads.tell(what, followers, error)
-            raise
-        self._reads.tell(what, followers, replies)
-        return replies
-
-    async def _read(self, keys: Sequence[str], tags: Sequence[str], *, ages: bool) -> _Replies:
-        """What the server has."""
-        # MGET answers nil for a key of another type, where GET fails. One per key: the keys of a
-        # cluster live on several nodes, and all leave in one write anyway.
-        commands = [("MGET", key) for key in keys]
-        if ages:
-            commands += [("PTTL", key) for key in keys]
-        commands += [("MGET", tag) for tag in tags]
-        replies = await self._commands.execute_many(commands)
-        count, rest = len(keys), len(commands) - len(tags)
-        return replies[:count], replies[count:rest], [number for (number,) in replies[rest:]]
+    async def _send(self, commands: Sequence[Sequence[Any]]) -> Sequence[Reply]:
+        """The replies; one command takes the client's way for one, which is shorter."""
+        if len(commands) == 1:
+            return [await self._commands.execute(*commands[0])]
+        return await self._commands.execute_many(commands)
 
     async def _current(
         self, found: dict[str, Entry], generations: Mapping[str, Generation]
@@ -212,8 +227,8 @@ class RedisCacheStore:
         """Of these entries, those whose tags were not bumped."""
         others = sorted({tag for e in found.values() for tag in e.tags if tag not in generations})
         if others:
-            _, _, numbers = await self._read((), others, ages=False)
-            generations = {**generations, **_numbers(others, numbers)}
+            read = await self._reading.ask((), others)
+            generations = {**generations, **_numbers(others, read.numbers)}
         return {key: entry for key, entry in found.items() if entry.is_current(generations)}
 
     async def _seed(self, tags: Sequence[str]) -> dict[str, Generation]:
@@ -265,7 +280,8 @@ def _aged(entry: Entry, left: Reply, sent: float) -> Entry:
         return entry
     # From before the command was sent: an entry may seem older than it is, never younger.
     age = max(0.0, min(entry.lasts, _LONGEST) - max(left, 0) / 1000)
-    return entry._replace(created=sent - age)
+    aged: Entry = _new(Entry, (*entry[:-1], sent - age))  # as _replace, in a third of the time
+    return aged
 
 
 def _milliseconds(duration: float) -> int:

@@ -147,6 +147,19 @@ class InvalidationRules:
         """
         return frozenset(field for rule in self._of(event) for field in rule.fields)
 
+    def described(self, event: str) -> tuple[str, ...]:
+        """What its rules say, so that two sets of rules can be told apart.
+
+        Raises:
+            ConfigurationError: no rule is about it.
+        """
+        return tuple(
+            f"{kind} {each.pattern}"
+            for rule in self._of(event)
+            for kind, group in (("delete", rule.delete), ("tag", rule.tags), ("match", rule.match))
+            for each in group
+        )
+
     def effects(self, event: str, fields: Mapping[str, object]) -> Effects:
         """What goes when this has happened.
 

@@ -1,13 +1,14 @@
 """The role a cache store plays."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from symphonia_perf.cache.entry import Entry, Generation
 from symphonia_perf.typing import Seconds
 
-__all__ = ["CacheStore", "Found", "Lease", "PeekableStore"]
+__all__ = ["CacheStore", "Found", "Lease", "ListeningStore", "PeekableStore", "hearing"]
 
 
 _NONE: Mapping[str, Generation] = MappingProxyType({})
@@ -95,9 +96,23 @@ class CacheStore(Protocol):
 class PeekableStore(CacheStore, Protocol):
     """A store in this process: it also answers without a suspension."""
 
-    def peek(self, key: str) -> Entry | None:
+    def peek(self, key: str, /) -> Entry | None:
         """The entry if it is at hand, fresh, no error, and its tags were not bumped.
 
         None says nothing: `get_many` may still have it.
         """
         ...
+
+
+class ListeningStore(CacheStore, Protocol):
+    """A store that keeps what it reads, and so must hear of what others write."""
+
+    def listening(self, prefix: str) -> AbstractAsyncContextManager[None]:
+        """To be entered while a cache is open whose keys begin with `prefix`."""
+        ...
+
+
+def hearing(store: CacheStore, prefix: str) -> AbstractAsyncContextManager[None]:
+    """What a cache of this prefix enters, so that its store hears where it has to."""
+    listening = getattr(store, "listening", None)
+    return nullcontext() if listening is None else listening(prefix)

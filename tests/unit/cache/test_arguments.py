@@ -7,7 +7,7 @@ import pytest
 from bson import ObjectId
 
 from symphonia_perf.cache._arguments import Arguments, name_of
-from symphonia_perf.cache.keys import Template
+from symphonia_perf.cache.keys import KeyScheme, Template
 from symphonia_perf.errors import ConfigurationError
 
 
@@ -167,8 +167,8 @@ def test_values_that_were_seen_are_looked_up_and_forgotten() -> None:
     arguments = Arguments(Template("plan:{plan_id}"), plan, ())
     for _ in range(2):
         for n in range(1_100):
-            assert arguments.key((f"a b{n}",), {}) == f"plan:a%20b{n}"
-        assert arguments.key(("x" * 300,), {}) == arguments.key((), {"plan_id": "x" * 300})
+            assert arguments.place((f"a b{n}",), {}) == (f"cache:plan:a%20b{n}", ())
+        assert arguments.place(("x" * 300,), {}) == arguments.place((), {"plan_id": "x" * 300})
     assert len(arguments._recent) <= 1_024
     assert max(len(values[0]) for values in arguments._recent) <= 200
 
@@ -176,8 +176,8 @@ def test_values_that_were_seen_are_looked_up_and_forgotten() -> None:
 def test_values_that_are_equal_and_not_the_same_are_told_apart() -> None:
     arguments = Arguments(Template("plan:{plan_id}"), plan, ())
     for _ in range(2):
-        found = [arguments.key((value,), {}) for value in (1, True, 1.0, "1", None)]
-        assert found == ["plan:1", "plan:~true", "plan:1.0", "plan:1", "plan:~none"]
+        found = [arguments.place((value,), {})[0] for value in (1, True, 1.0, "1", None)]
+        assert found == [f"cache:plan:{text}" for text in ("1", "~true", "1.0", "1", "~none")]
 
 
 def test_what_is_ignored_first_is_not_remembered() -> None:
@@ -185,6 +185,24 @@ def test_what_is_ignored_first_is_not_remembered() -> None:
 
     arguments = Arguments(Template("p:{plan_id}:{page}"), method, ["self", "trace"])
     for trace in (object(), object()):
-        assert arguments.key((object(), trace, "a"), {}) == "p:a:1"
-        assert arguments.key((object(), trace, "a", 2), {}) == "p:a:2"
+        assert arguments.place((object(), trace, "a"), {}) == ("cache:p:a:1", ())
+        assert arguments.place((object(), trace, "a", 2), {}) == ("cache:p:a:2", ())
     assert list(arguments._recent) == [("a",), ("a", 2)]
+
+
+def test_tags_are_remembered_with_the_key_and_named_once() -> None:
+    def method(tenant: str, plan_id: str, owner: str) -> None: ...
+
+    arguments = Arguments(
+        Template("p:{plan_id}:{owner}"),
+        method,
+        ["tenant"],
+        tags=[Template(tag) for tag in ("plans", "of:{tenant}", "by:{owner}", "by:{plan_id}")],
+        scheme=KeyScheme(prefix="shop", version=2),
+    )
+    for _ in range(2):
+        for tenant in ("a", "b"):  # it makes no other key, and another tag
+            key, tags = arguments.place((tenant, "1", "1"), {})
+            assert key == "shop:v2:p:1:1"
+            names = ("plans", f"of:{tenant}", "by:1")
+            assert tags == tuple(f"shop:v2:~tag:{name}" for name in names)

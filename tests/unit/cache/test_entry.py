@@ -25,9 +25,6 @@ def test_an_entry_is_fresh_then_stale_then_a_spare_then_gone(now: float, state: 
 def test_without_a_time_of_its_own_the_server_decides() -> None:
     plain = Entry(value=1, ttl=60.0)
     assert plain.state(1e12) == "fresh"
-    assert not plain.needs_age
-    assert Entry(value=1, ttl=60.0, stale_for=1.0).needs_age
-    assert not Entry(value=1, ttl=60.0, stale_for=1.0, created=5.0).needs_age
 
 
 def test_an_entry_is_current_until_one_of_its_tags_is_bumped() -> None:

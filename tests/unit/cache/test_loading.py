@@ -339,12 +339,16 @@ async def test_a_loader_that_raises_gives_the_next_one_its_turn(far: SlowStore) 
         assert await cache.get_or_load("k", Loader()) == "loaded"
 
 
-async def test_who_waits_too_long_for_another_process_is_told(far: SlowStore) -> None:
+async def test_who_waits_too_long_for_another_process_is_told(
+    far: SlowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("symphonia_perf.cache._loading._POLL", 0.04)
+    monkeypatch.setattr("symphonia_perf.cache._loading._JITTER", 0.02)
     far.leased.add("cache:k")
     async with make(far, loading=DISTRIBUTED) as cache:
         with pytest.raises(LoadTimeout, match=r"another process has been loading it for 0\.3 s"):
             await cache.get_or_load("k", Loader(), timeout=0.3)
-    assert 2 <= far.calls.count("lease") <= 3
+    assert 2 <= far.calls.count("lease") <= 8  # a loaded machine asks less often
 
 
 async def test_without_a_lease_a_result_is_loaded_and_not_kept(far: SlowStore) -> None:

@@ -11,7 +11,13 @@ from fakeredis import FakeAsyncRedis
 
 from symphonia_perf._core.codecs import JsonCodec
 from symphonia_perf.cache import Entry, RedisCacheStore
-from symphonia_perf.errors import ConfigurationError, MissingExtra, NotEncodable
+from symphonia_perf.errors import (
+    CommandError,
+    ConfigurationError,
+    CorruptEntry,
+    MissingExtra,
+    NotEncodable,
+)
 from symphonia_perf.redis import Commands, wrap
 
 
@@ -50,9 +56,11 @@ async def test_each_operation_is_one_round_trip(client: FakeAsyncRedis) -> None:
     await store.get_many(["a", "b"], ages=True)
     await store.bump_tags(["t", "u"])
     await store.get_many(["a"], ["t", "u"], ages=True)
+    await store.get_entry("a")
+    await store.set_many({"a": Entry(value=1, ttl=1.0)})
     assert recorder.trips == [
-        *(["SET", "SET"], ["MGET"], ["MGET"] * 3, ["UNLINK"] * 2),
-        *(["MGET", "MGET", "PTTL", "PTTL"], ["SET", "SET"], ["MGET", "PTTL", "MGET", "MGET"]),
+        *(["SET", "SET"], ["MGET"], ["MGET"], ["UNLINK"] * 2),
+        *(["MGET", "PTTL", "PTTL"], ["SET", "SET"], ["MGET", "PTTL"], ["GET"], ["SET"]),
     ]
 
 
@@ -61,7 +69,7 @@ async def test_a_tag_without_a_generation_takes_one_more_trip_once(client: FakeA
     store = RedisCacheStore(recorder)
     first = await store.get_many(["a"], ["t"])
     assert (await store.get_many(["a"], ["t"])).generations == first.generations
-    assert recorder.trips == [["MGET", "MGET"], ["SET", "MGET"], ["MGET", "MGET"]]
+    assert recorder.trips == [["MGET"], ["SET", "MGET"], ["MGET"]]
     assert 29 * 86_400 < await client.ttl("t") <= 30 * 86_400
     other = await RedisCacheStore(wrap(client)).get_many([], ["t"])
     assert other.generations == first.generations
@@ -74,7 +82,8 @@ async def test_tags_that_were_not_asked_for_are_checked_too(client: FakeAsyncRed
     await store.set_many({"k": Entry(value=1, ttl=60.0, tags=now)})
     recorder.trips.clear()
     assert (await store.get_many(["k"], ["t"])).entries
-    assert recorder.trips == [["MGET", "MGET"], ["MGET"]]
+    assert (await store.get_entry("k")) is not None
+    assert recorder.trips == [["MGET"], ["MGET"], ["GET"], ["MGET"]]
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"-5", b"9" * 40])
@@ -108,11 +117,73 @@ async def test_reads_of_one_turn_share_a_command_and_no_object(client: FakeAsync
     found = await asyncio.gather(
         *(store.get_many(["k"], ages=ages) for ages in (False, True) for _ in range(10))
     )
-    assert sorted(recorder.trips) == [["MGET"], ["MGET", "PTTL"]]
+    # The first reader is alone; of the others each kind shares.
+    assert sorted(recorder.trips) == [["MGET"], ["MGET"], ["MGET", "PTTL"]]
     values = [each.entries["k"].value for each in found]
     assert values == [[1]] * 20
     assert len({id(value) for value in values}) == 20
     assert [each.entries["k"].created is None for each in found] == [True] * 10 + [False] * 10
+
+
+async def test_reads_of_one_entry_are_shared_by_the_shorter_way_too(client: FakeAsyncRedis) -> None:
+    recorder = Recorder(wrap(client))
+    store = RedisCacheStore(recorder)
+    tags = (await store.get_many([], ["t"])).generations
+    await store.set_many({"k": Entry(value=[1], ttl=60.0), "t:k": Entry([2], 60.0, tags=tags)})
+    await client.rpush("list", "x")  # type: ignore[misc]  # typed as either colour
+    for key, value in (("k", [1]), ("none", None), ("t:k", [2]), ("list", None)):
+        recorder.trips.clear()
+        found = await asyncio.gather(*(store.get_entry(key) for _ in range(10)))
+        values = [None if entry is None else entry.value for entry in found]
+        assert values == [value] * 10
+        assert value is None or len({id(each) for each in values}) == 10
+        assert recorder.trips[:2] == [["GET"], ["GET"]]
+    await client.set("k", b"foreign")
+    with pytest.raises(CorruptEntry):
+        await store.get_entry("k")
+
+
+async def test_when_who_asks_is_cancelled_the_others_ask_themselves(client: FakeAsyncRedis) -> None:
+    recorder = Recorder(wrap(client))
+    store = RedisCacheStore(recorder)
+    await store.set_many({"k": Entry(value=1, ttl=60.0)})
+    for ask in (lambda: store.get_entry("k"), lambda: store.get_many(["k"])):
+        tasks = [asyncio.ensure_future(ask()) for _ in range(5)]
+        await asyncio.sleep(0)
+        tasks[0].cancel()  # on its own
+        tasks[1].cancel()  # who leads the others
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        cancelled = [isinstance(each, asyncio.CancelledError) for each in done]
+        assert cancelled == [True, True, False, False, False]
+        assert await ask()
+
+
+async def test_a_cluster_says_once_that_keys_live_apart(client: FakeAsyncRedis) -> None:
+    class Apart(Recorder):
+        refusal = CommandError("MGET: keys of several slots", code="CROSSSLOT", operation="MGET")
+
+        def refuse(self, *commands: Any) -> None:
+            if any(each[0] == "MGET" and len(each) > 2 for each in commands):
+                raise self.refusal
+
+        async def execute(self, *args: Any, deadline: Any = None) -> Any:
+            self.refuse(args)
+            return await super().execute(*args, deadline=deadline)
+
+        async def execute_many(self, commands: Sequence[Any], **options: Any) -> list[Any]:
+            self.refuse(*commands)
+            return await super().execute_many(commands, **options)
+
+    recorder = Apart(wrap(client))
+    store = RedisCacheStore(recorder)
+    await store.set_many({key: Entry(value=key, ttl=60.0) for key in "ab"})
+    for ages in (False, True):
+        found = await store.get_many(["a", "b", "c"], ages=ages)
+        assert {key: entry.value for key, entry in found.entries.items()} == {"a": "a", "b": "b"}
+    assert recorder.trips[1:] == [["MGET"] * 3, [*["MGET"] * 3, *["PTTL"] * 3]]
+    recorder.refusal = CommandError("NOPERM", code="NOPERM", operation="MGET")
+    with pytest.raises(CommandError, match="NOPERM"):
+        await RedisCacheStore(recorder).get_many(["a", "b"])
 
 
 async def test_large_values_are_packed_where_that_is_asked_for(client: FakeAsyncRedis) -> None:
@@ -145,9 +216,11 @@ async def test_the_server_counts_the_time(ttl: float, milliseconds: int) -> None
     sent: list[Any] = []
 
     class Commands:
-        async def execute_many(self, commands: Sequence[Any]) -> list[Any]:
-            sent.extend(commands)
-            return [b"OK"]
+        async def execute(self, *command: Any) -> bytes:
+            sent.append(command)
+            return b"OK"
+
+        async def execute_many(self, commands: Sequence[Any]) -> None: ...
 
     await RedisCacheStore(Commands()).set_many({"k": Entry(value=1, ttl=ttl)})  # type: ignore[arg-type]
     ((name, key, _, px, length),) = sent

@@ -19,15 +19,15 @@ class Ask:
 
 
 async def read(reads: SharedReads, what: str, ask: Callable[[], Awaitable[int]]) -> int:
-    while (followers := reads.lead(what)) is None:
+    while (turn := reads.lead(what)) is None:
         if (answer := await reads.follow(what)) is not None:
             return int(answer)
     try:
         answer = await ask()
     except BaseException as error:
-        reads.tell(what, followers, error)
+        reads.tell(what, turn, error)
         raise
-    reads.tell(what, followers, answer)
+    reads.tell(what, turn, answer)
     return answer
 
 
@@ -39,27 +39,38 @@ async def test_readers_of_one_turn_share_an_answer() -> None:
     later = asyncio.create_task(read(reads, "k", ask))
     await settle()
     ask.go.set()
-    assert set(await asyncio.gather(*readers)) == {1}
-    assert (await other, await later) == (2, 3)
+    # The first is alone when it asks, and told of no turn.
+    assert await asyncio.gather(*readers) == [1] + [2] * 99
+    assert (await other, await later) == (3, 4)
+    assert reads.readers == 0
+
+
+async def test_who_reads_alone_is_told_of_no_turn() -> None:
+    reads, ask = SharedReads(), Ask()
+    ask.go.set()
+    for n in range(3):
+        assert await read(reads, "k", ask) == n + 1
+        assert reads._turn is None
 
 
 async def test_when_the_first_is_cancelled_the_others_ask_themselves() -> None:
     reads, ask = SharedReads(), Ask()
-    readers = [asyncio.create_task(read(reads, "k", ask)) for _ in range(3)]
+    readers = [asyncio.create_task(read(reads, "k", ask)) for _ in range(5)]
     await settle()
-    readers[0].cancel()
+    readers[0].cancel()  # nobody follows it
+    readers[1].cancel()
     await settle()
     ask.go.set()
-    assert await asyncio.gather(*readers[1:]) == [2, 2]  # of the two, one asks
+    assert await asyncio.gather(*readers[2:]) == [3, 4, 4]  # as at the first time
 
 
 async def test_a_cancelled_follower_harms_nobody() -> None:
     reads, ask = SharedReads(), Ask()
-    readers = [asyncio.create_task(read(reads, "k", ask)) for _ in range(3)]
+    readers = [asyncio.create_task(read(reads, "k", ask)) for _ in range(4)]
     await settle()
-    readers[1].cancel()
+    readers[2].cancel()
     ask.go.set()
-    assert await readers[0] == await readers[2] == 1
+    assert [await readers[n] for n in (0, 1, 3)] == [1, 2, 2]
 
 
 async def test_an_error_is_everybodys_own() -> None:
@@ -85,7 +96,7 @@ def test_another_loop_does_not_wait_for_what_the_last_one_left() -> None:
         return await read(reads, "k", ask)
 
     assert asyncio.run(once()) == 1
-    reads._followers["k"] = []  # as if that loop had ended within the turn of its read
+    reads._turn, reads.readers = {"k": []}, 1  # as if it had ended within the turn of its read
     assert asyncio.run(once()) == 1
 
 

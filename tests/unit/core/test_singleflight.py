@@ -363,17 +363,21 @@ async def test_a_run_has_the_first_callers_context() -> None:
     assert await flights.run("k", load) == "ann"
 
 
-async def test_a_watch_knows_of_a_run_that_landed_meanwhile() -> None:
+async def test_it_knows_what_landed_meanwhile_and_forgets_it_in_the_end() -> None:
     flights = SingleFlight[int]()
 
     async def quick(_: Flight) -> int:
         return 1
 
-    before = [flights.watch("k") for _ in range(2)]
+    before = flights.landings
     await flights.run("other", quick)
+    assert not flights.landed_since("k", before)
     await flights.run("k", quick)
     await settle()
-    after = flights.watch("k")
-    assert [flights.unwatch("k", watch) for watch in before] == [True, True]
-    assert flights.unwatch("k", after) is False
-    assert not flights._watches
+    assert flights.landed_since("k", before)
+    assert not flights.landed_since("k", flights.landings)
+    for n in range(1_000):
+        await flights.run(f"k{n}", quick)
+    await settle()
+    assert not flights.landed_since("k", before)
+    assert len(flights._landed) == 1_000

@@ -1,6 +1,7 @@
 """MessagePack by msgspec: the default, the smallest and the fastest."""
 
 import gc
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -53,10 +54,15 @@ class MsgpackCodec:
     ```
     """
 
+    PLAIN = bytes([_TAG])  # the first byte of what is not packed
+
     def __init__(self, *, compress_above: int | None = None) -> None:
         self._frame = Frame(_TAG, compress_above=compress_above)
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(ext_hook=self._unpack).decode
+        # Reads what stands behind that byte, without a look at it. It raises anything; `decode` says
+        # what it means.
+        self.read_plain: Callable[[bytes], Any] = self._decode
 
     def encode(self, value: Any) -> bytes:
         """The bytes to store.
