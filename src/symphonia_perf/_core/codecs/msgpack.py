@@ -60,8 +60,8 @@ class MsgpackCodec:
         self._frame = Frame(_TAG, compress_above=compress_above)
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(ext_hook=self._unpack).decode
-        # Reads what stands behind that byte, without a look at it. It raises anything; `decode` says
-        # what it means.
+        # Reads what stands behind that byte, without a look at it. It raises anything; `decode`
+        # says what it means.
         self.read_plain: Callable[[bytes], Any] = self._decode
 
     def encode(self, value: Any) -> bytes:
