@@ -19,8 +19,12 @@ from symphonia_perf.errors import ConfigurationError, SymphoniaError
 
 __all__ = ["MAX_BYTES", "MAX_MESSAGES", "Broadcast", "MemoryBroadcast", "payload_bytes"]
 
-MAX_MESSAGES = 1_000
-"""How many messages wait for a listener that does not say otherwise."""
+MAX_MESSAGES = 10_000
+"""How many messages wait for a listener that does not say otherwise.
+
+More than one read of a socket can bring (asyncio reads 256 KiB at most, and an empty message of
+RESP3 takes 30 bytes): whoever waits for messages all the time does not lose any of one burst.
+"""
 
 MAX_BYTES = 16 * 2**20
 """How many bytes of payloads wait for a listener that does not say otherwise."""
@@ -58,7 +62,7 @@ class Broadcast(Protocol):
         Args:
             channels: to listen to.
             patterns: to listen to, in Redis's glob.
-            max_messages: that wait while the listener does not read.
+            max_messages: that wait for the listener, a burst that comes at once among them.
             max_bytes: of their payloads.
             on_full: `drop_oldest` tells of the gap by a `Lost`; `close` ends the iteration, when
                 what waits was read, by `SlowListener`.

@@ -27,6 +27,7 @@ __all__ = [
     "Warn",
     "checked_observer",
     "emit",
+    "log_observer",
 ]
 
 logger = logging.getLogger("symphonia_perf")
@@ -257,6 +258,10 @@ class LogObserver:
             if len(recent) >= _KINDS:
                 return (source, "")
         return kind
+
+
+log_observer = LogObserver()
+"""The default of what is made often, as leases are: one log, one count of what was held back."""
 
 
 def checked_observer(observer: object) -> Observer | None:

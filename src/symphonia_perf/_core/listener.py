@@ -28,7 +28,7 @@ class Message(NamedTuple):
 class Lost:
     """Messages may be missing before the next: look again at what they would have told of."""
 
-    dropped: int = 0  # taken from this listener's buffer, because it did not read in time
+    dropped: int = 0  # from a full buffer: it did not read in time, or more came at once
     disconnected: bool = False  # nobody knows what was published while the connection was away
 
 
@@ -215,7 +215,8 @@ class Listener:
             self._leave(self)
             self.close(
                 SlowListener(
-                    f"the listener did not read in time: {len(buffer)} messages waited"
+                    "more came at once than the buffer holds, or the listener did not read in time:"
+                    f" {len(buffer)} messages waited"
                     f" (max_messages={self._max_messages}, max_bytes={self._max_bytes})"
                 )
             )

@@ -89,10 +89,13 @@ class Record:
         if granted:
             return Tenure(number=value, length=self._length, sent=sent)
         left = max(value, 0) / 1000
-        holder = more[0].decode(errors="replace").partition(" ")[2]
+        token_there = more[0].decode(errors="replace")
+        holder = token_there.partition(" ")[2]
         reason = f"{holder} holds it, for {left:.1f} s unless it renews"
-        if not holder:
+        if not token_there:
             reason = "the server has just started, and may have forgotten a holder"
+        elif not holder:
+            reason = f"the key {self.channel!r} has a value of somebody else: {token_there!r:.80}"
         return Refused(reason=reason, left=left)
 
     async def renew(self, token: str, *, deadline: float) -> bool:

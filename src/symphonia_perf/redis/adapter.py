@@ -14,7 +14,7 @@ from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import AbstractConnection
 
 from symphonia_perf._core.durations import seconds
-from symphonia_perf._core.events import LogObserver, Observer, checked_observer, emit
+from symphonia_perf._core.events import Observer, checked_observer, emit, log_observer
 from symphonia_perf.errors import ConfigurationError, WrongLoop
 from symphonia_perf.redis import _cluster, _pooled
 from symphonia_perf.redis._arguments import Packed, listed, pack
@@ -73,7 +73,7 @@ def wrap(
         client,
         deadline=limit,
         max_waiting=max_waiting,
-        observer=checked_observer(observer) or LogObserver(),
+        observer=checked_observer(observer) or log_observer,
     )
 
 

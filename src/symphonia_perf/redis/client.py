@@ -13,7 +13,7 @@ from weakref import WeakSet
 from symphonia_perf._core.binding import Binding
 from symphonia_perf._core.durations import seconds
 from symphonia_perf._core.env import nearest
-from symphonia_perf._core.events import LogObserver, Observer, checked_observer
+from symphonia_perf._core.events import Observer, checked_observer, log_observer
 from symphonia_perf.errors import ConfigurationError, StoreError, StoreTimeout
 from symphonia_perf.redis._arguments import blocks_for, listed
 from symphonia_perf.redis._channel import Channel
@@ -127,7 +127,7 @@ class RedisClient:
         _frequent: frozenset[str] = FREQUENT,
     ) -> None:
         self._options = options
-        self._observer = observer or LogObserver()
+        self._observer = observer or log_observer
         self._may_block = _may_block
         self._frequent = _frequent  # commands whose arguments are not looked at
         self._binding = Binding("this Redis client")

@@ -24,7 +24,8 @@ class Elected:
     The others wait. When the process dies, another takes over within the lease's length; when it
     ends in an orderly way, at once. When the lease is lost, `work` is cancelled and has the last
     tenth of the length to end before anybody else may start: what it does in `finally` should be
-    quick. Work that returns has ended for this process, and the next one begins it.
+    quick. Work that returns has ended for this process, and the next one begins it: what is to be
+    done once needs a mark that it was.
 
     Work that swallows that cancellation goes on beside another's: an `overrun` event tells of it,
     and it is cancelled again, when the lease has ended and after each further length. Where it
@@ -38,6 +39,7 @@ class Elected:
         work: called with the lease as often as this process is elected.
         on_error: what follows an exception of `work`: `restart` gives the lease back and stands
             for election again after a pause; `raise` ends, with that error.
+            In the background that error comes out when the body of `async with` ends.
         restart_after: seconds of the first pause, default 1; it doubles up to a minute, and begins
             anew after work that went on for longer than that.
 
@@ -130,6 +132,9 @@ class Elected:
     ) -> None:
         """Cancel `work`, and return when it has ended and another may begin.
 
+        Who is cancelled meanwhile waits on, as an `asyncio.TaskGroup` does: there is no moment at
+        which `work` goes on without an owner.
+
         Raises:
             Exception: what `work` raised, with `on_error="raise"` or when it was cancelled.
             NotOpen, WrongLoop: entered in another process, or on another event loop.
@@ -137,39 +142,36 @@ class Elected:
         self._binding.check()
         task, self._task = self._task, None
         assert task is not None  # noqa: S101 - entered
-        try:
-            task.cancel()
-            await asyncio.wait({task})
-        finally:
-            self._binding.close()
+        task.cancel()
+        cancelled = await _end_of(task)
+        self._binding.close()
         failure = None if task.cancelled() else task.exception()
+        if cancelled is not None:
+            raise cancelled
         if failure is not None and error is None:
             raise failure
 
     async def _terms(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine's
-        before = task.cancelling()
         failures = 0
         while True:
-            began = local_time()
-            try:
-                async with self._lease as lease:
-                    began = local_time()
-                    await self._begun(lease)
-            except (Exception, asyncio.CancelledError) as error:
-                # Work may raise a CancelledError that is not ours, from a task of its own; and
-                # where it is cancelled, it may end with any error. Only the count tells.
-                ends = task.cancelling() > before
-                if ends and isinstance(error, asyncio.CancelledError):
-                    raise
-                if isinstance(error, LeaseLost) and not ends:
-                    pause = poll_pause(None, chance())
-                else:
-                    failures = failures_in_a_row(failures, local_time() - began)
-                    pause = self._failed(error, failures, ends=ends)
-            else:
+            term = _Term(self._lease, self._begun)
+            # In a task of its own: whatever cancels this one wants us to end. What is cancelled in
+            # the other is the lease's matter or its own, and its count tells nothing (see
+            # Cancelling).
+            name = f"one term of lease {self._lease.name!r}"
+            task = asyncio.get_running_loop().create_task(term.serve(), name=name)
+            ends = await _end_of(task, passes_on=True)
+            error = _error_of(task)
+            if ends is not None and (error is None or isinstance(error, asyncio.CancelledError)):
+                raise ends
+            if error is None:
                 return
+            if ends is None and term.lost(error):
+                pause = poll_pause(None, chance())
+            else:
+                failures = failures_in_a_row(failures, local_time() - term.began)
+                ours = error is not term.error
+                pause = self._failed(error, failures, ours=ours, ends=ends is not None)
             await asyncio.sleep(pause)
 
     def _begun(self, lease: Lease) -> Awaitable[None]:
@@ -181,9 +183,10 @@ class Elected:
             )
         return doing
 
-    def _failed(self, error: BaseException, failures: int, *, ends: bool) -> float:
+    def _failed(self, error: BaseException, failures: int, *, ours: bool, ends: bool) -> float:
         """Seconds until it starts again; raises the error where it does not."""
-        fault = isinstance(error, NotOpen | WrongLoop | ConfigurationError)  # it would come again
+        # Of the lease itself these would come again; what is the matter with work may pass.
+        fault = ours and isinstance(error, NotOpen | WrongLoop | ConfigurationError)
         again = self._on_error == "restart" and not fault and not ends
         pause = restart_pause(failures, self._restart_after, chance()) if again else 0.0
         event = LeaseEvent(
@@ -197,6 +200,62 @@ class Elected:
         if not again:
             raise error
         return pause
+
+
+class _Term:
+    """One candidacy: waits for the lease, and does the work under it."""
+
+    def __init__(self, lease: Lease, begin: Callable[[Lease], Awaitable[None]]) -> None:
+        self._lease = lease
+        self._begin = begin
+        self._work_lost = False  # whether the lease was lost when the work raised
+        self.began = local_time()
+        self.error: BaseException | None = None  # what the work raised
+
+    async def serve(self) -> None:
+        async with self._lease as lease:
+            self.began = local_time()
+            doing = self._begin(lease)
+            try:
+                await doing
+            except BaseException as error:
+                self.error, self._work_lost = error, not lease.held
+                raise
+
+    def lost(self, error: BaseException) -> bool:
+        """Whether that says no more than that the lease was lost; of another's it says more."""
+        if error is self.error:
+            return self._work_lost and isinstance(error, LeaseLost | asyncio.CancelledError)
+        return isinstance(error, LeaseLost)
+
+
+async def _end_of(
+    task: asyncio.Task[None], *, passes_on: bool = False
+) -> asyncio.CancelledError | None:
+    """Wait until it has ended; the last cancellation of the one that waits.
+
+    Args:
+        task: is waited for.
+        passes_on: whether it is cancelled, too.
+    """
+    cancelled = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+            if passes_on:
+                task.cancel()
+    return cancelled
+
+
+def _error_of(task: asyncio.Task[None]) -> BaseException | None:
+    """What ended it, a cancellation included."""
+    try:
+        task.result()
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is any of work's
+        return error
+    return None
 
 
 def _check(work: object, lease: Lease) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from symphonia_perf._core.binding import Binding
 from symphonia_perf._core.broadcast import Broadcast
 from symphonia_perf._core.durations import seconds
-from symphonia_perf._core.events import LeaseEvent, LeaseKind, LogObserver, Observer, emit
+from symphonia_perf._core.events import LeaseEvent, LeaseKind, Observer, emit, log_observer
 from symphonia_perf.errors import (
     CommandError,
     ConfigurationError,
@@ -35,6 +35,9 @@ __all__ = ["Lease", "LeaseEvent"]
 _LAST_ANSWER = 0.25
 _TAKEN_BACK = 0.1
 
+# What nobody waits for any more; the event loop alone would forget it.
+_releasing: set[asyncio.Task[bool]] = set()
+
 
 class Lease:
     """A lease of a name: whoever holds it is alone, among all processes that use the server.
@@ -48,7 +51,7 @@ class Lease:
     gives: numbers only grow, and whoever has seen a greater one refuses a smaller.
 
     An object has one holder at a time, like an open file. Make one where it is needed: it costs
-    nothing until it is entered, and may be entered again afterwards.
+    nothing until it is entered, and may be entered again when its block has ended.
 
     Args:
         commands: what executes commands: `connect()`, or `wrap(client)` over a redis-py client.
@@ -111,7 +114,7 @@ class Lease:
         self.on_lost = on_lost
         self.timeout = None if timeout is None else seconds(timeout, option="timeout", zero=True)
         self._wake = wake
-        self.observer = observer or LogObserver()
+        self.observer = observer or log_observer
         self._record = Record(commands, name, length=self.length, after_restart=after_restart)
         self._binding = Binding(f"lease {name!r}")
         self._keeper: Keeper | None = None
@@ -128,8 +131,7 @@ class Lease:
             SymphoniaError: as `acquire` raises it.
         """
         await self.acquire()
-        if self.on_lost == "cancel":
-            self._scope = Cancelling()
+        self._scope = Cancelling(f"lease {self.name!r} was lost")
         return self
 
     async def acquire(self) -> None:
@@ -140,7 +142,7 @@ class Lease:
         Raises:
             LeaseTimeout: not within `timeout` seconds; the message says why.
             CommandError: the server refuses, for example a user without the right.
-            SymphoniaError: this object holds it already, or waits for it.
+            SymphoniaError: this object holds it already, waits for it, or its block goes on.
             NotOpen, WrongLoop: the client is not open, or belongs to another event loop.
         """
         token = self._open()
@@ -229,9 +231,7 @@ class Lease:
         if self._keeper is not None:
             self._binding.check()
         scope, self._scope = self._scope, None
-        if self._insisting is not None:
-            self._insisting.cancel()
-            self._insisting = None
+        self._insist_no_more()
         cancelled_for_it = scope is not None and scope.close(error)
         lost = ""
         if self._keeper is not None:  # else it was released in the block
@@ -242,6 +242,12 @@ class Lease:
     # How
 
     def _open(self) -> str:
+        if self._scope is not None and self._keeper is None and self._scope.going_on:
+            # Its end would give back what another task took, and cancel for what it did not hold.
+            raise SymphoniaError(
+                f"lease {self.name!r} was released in a block that has not ended: leave it before "
+                "you acquire again, or make another Lease"
+            )
         try:
             self._binding.open()
         except SymphoniaError:
@@ -303,12 +309,34 @@ class Lease:
         """Wait no more. What was perhaps granted goes back, so that nobody waits for its end."""
         try:
             if self._unsure:
-                async with asyncio.timeout(_TAKEN_BACK):
-                    await self._record.release(token)
-        except (SymphoniaError, TimeoutError):
+                await self._send_release(token, patience=_TAKEN_BACK)
+        except SymphoniaError:
             pass  # it ends by itself
         finally:
             self._binding.close()
+
+    async def _send_release(self, token: str, *, patience: float | None = None) -> bool:
+        """Whether it was this holder's, as far as was heard within the patience.
+
+        In a task of its own, because over `wrap()` a command has not left yet when its first await
+        is cancelled, and under anyio every await is cancelled. Who is cancelled waits a little,
+        because the client may be closed next.
+        """
+        loop = asyncio.get_running_loop()
+        name = f"release of lease {self.name!r}"
+        releasing = loop.create_task(self._record.release(token), name=name)
+        _releasing.add(releasing)
+        releasing.add_done_callback(_released)
+        try:
+            await asyncio.wait({releasing}, timeout=patience)
+        except asyncio.CancelledError:
+            loop.call_later(_TAKEN_BACK, releasing.cancel)  # also where this wait is cancelled
+            await asyncio.wait({releasing})
+            raise
+        if releasing.done():
+            return releasing.result()
+        loop.call_later(_TAKEN_BACK, releasing.cancel)  # a busy machine may just be slow
+        return False
 
     def _hold(self, token: str, tenure: Tenure, *, waited: float = 0.0) -> None:
         self._keeper = Keeper(self._record, token, tenure, on_lost=self._on_lost)
@@ -316,7 +344,7 @@ class Lease:
 
     def _on_lost(self, tenure: Tenure, reason: str) -> None:
         self._tell("lost", number=tenure.number, reason=reason)
-        if self._scope is not None:
+        if self._scope is not None and self.on_lost == "cancel":
             self._scope.cancel()
             # The last tenth is there to end in; who is late for another reason gets as much.
             left = max(tenure.end - local_time(), tenure.length / 10)
@@ -333,15 +361,21 @@ class Lease:
 
         self._insisting = asyncio.get_running_loop().call_later(delay, again)
 
+    def _insist_no_more(self) -> None:
+        if self._insisting is not None:
+            self._insisting.cancel()
+            self._insisting = None
+
     async def _give_back(self, keeper: Keeper) -> str:
         """Give it back; why it was lost before that, or nothing."""
         lost = keeper.stop()
         self._keeper = None
+        self._insist_no_more()  # whoever releases it in the block has noticed
         number, ended = keeper.tenure.number, local_time()
         if lost and ended > keeper.tenure.end:
             self._tell("overrun", number=number, duration=ended - keeper.tenure.end)
         try:
-            ours = await self._record.release(keeper.token)
+            ours = await self._send_release(keeper.token)
         except SymphoniaError as error:
             self._tell("kept", number=number, reason=repr(error))
             return lost
@@ -360,3 +394,9 @@ class Lease:
     def _tell(self, kind: LeaseKind, **details: Any) -> None:
         event = LeaseEvent(source="redis", kind=kind, name=self.name, **details)
         emit(self.observer, event)
+
+
+def _released(task: asyncio.Task[bool]) -> None:
+    _releasing.discard(task)
+    if not task.cancelled():
+        task.exception()  # which nobody may be left to hear

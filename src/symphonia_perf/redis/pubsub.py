@@ -109,7 +109,8 @@ class PubSub:
         Args:
             channels: to listen to.
             patterns: to listen to, in Redis's glob; a message of several names is heard for each.
-            max_messages: that wait while the listener does not read; default 1,000.
+            max_messages: that wait for the listener; default 10,000, more than one read of the
+                socket can bring. With fewer, a burst may be too much for one that always reads.
             max_bytes: of their payloads; default 16 MiB.
             on_full: `drop_oldest` tells of the gap by a `Lost`; `close` ends the iteration, when
                 what waits was read, by `SlowListener`.

@@ -135,6 +135,7 @@ class Tracking:
         self._binding = Binding("this tracking")
         self._link: Link | None = None
         self._connection: Connection | None = None
+        self._greeted: tuple[str, ...] = ()  # the prefixes that the last connection began with
         self._pid = 0
 
     @property
@@ -168,7 +169,7 @@ class Tracking:
             on_change=self._changed,
             on_push=self._hear,
             needs_resp3=True,
-            greet=lambda: [_command(self._prefixes)],
+            greet=self._greet,
         )
         try:
             await link.open()
@@ -202,11 +203,8 @@ class Tracking:
         self._prefixes = merged(prefixes)
         connection = link.connection
         if connection is None:
-            return  # the next one begins with them, and with a flush
-        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        words = (("CLIENT", "TRACKING", "OFF"), _command(self._prefixes))
-        packed = b"".join(map(pack_words, words))
-        connection.submit(packed, Many(future, len(words), own_deadline=False), len(words))
+            return  # the next one begins with them or changes to them, and with a flush
+        future = self._send(connection)
         try:
             replies = await future
         except BaseException as error:
@@ -215,11 +213,35 @@ class Tracking:
             if isinstance(error, StoreError):
                 return
             raise
-        for reply in replies:
-            if isinstance(reply, ServerRefusal):
-                link.renew(f"the server refused the prefixes: {reply}")
-                raise _cannot(refused(reply, "CLIENT TRACKING")) from reply
+        if refusal := _refusal(replies):
+            link.renew(f"the server refused the prefixes: {refusal}")
+            raise _cannot(refused(refusal, "CLIENT TRACKING")) from refusal
         _call(self._on_flush)
+
+    def _greet(self) -> list[tuple[Any, ...]]:
+        self._greeted = self._prefixes
+        return [_command(self._prefixes)]
+
+    def _send(self, connection: Connection) -> asyncio.Future[list[Any]]:
+        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        words = (("CLIENT", "TRACKING", "OFF"), _command(self._prefixes))
+        packed = b"".join(map(pack_words, words))
+        connection.submit(packed, Many(future, len(words), own_deadline=False), len(words))
+        return future
+
+    def _catch_up(self, connection: Connection) -> None:
+        """Change the prefixes of a connection that was greeted before they were."""
+
+        def changed(future: asyncio.Future[list[Any]]) -> None:
+            link = self._link
+            if link is None or link.connection is not connection:
+                future.exception()  # another connection has them, or nobody wants them any more
+            elif (failed := future.exception() or _refusal(future.result())) is not None:
+                link.renew(f"the prefixes were not changed: {failed}")
+            else:
+                _call(self._on_flush)
+
+        self._send(connection).add_done_callback(changed)
 
     async def _close(self, link: Link) -> None:
         self._link = None
@@ -238,6 +260,8 @@ class Tracking:
         connection = self._link.connection if self._link is not None else None
         if connection is not None and connection is not self._connection:
             self._connection = connection
+            if self._greeted != self._prefixes:  # `track` was called while it was greeted
+                self._catch_up(connection)
             _call(self._on_flush)
 
     def _hear(self, push: list[Any]) -> None:
@@ -265,6 +289,10 @@ def _forbids(error: CommandError) -> bool:
 
 def _cannot(error: Exception) -> ConfigurationError:
     return ConfigurationError(f"the server does not let keys be tracked ({error}); {_INSTEAD}")
+
+
+def _refusal(replies: list[Any]) -> ServerRefusal | None:
+    return next((reply for reply in replies if isinstance(reply, ServerRefusal)), None)
 
 
 def _check(option: str, callback: object) -> None:

@@ -56,6 +56,15 @@ def killing(server: RedisServer) -> None:
 # One connection, and only while somebody listens
 
 
+async def test_a_burst_is_not_too_much_for_who_always_reads(redis: RedisClient) -> None:
+    burst = [("PUBLISH", "a", str(n)) for n in range(3_000)]
+    async with redis.pubsub().subscribe("a") as listener:
+        publishing = asyncio.create_task(redis.execute_many(burst, deadline=10))
+        for n in range(3_000):
+            assert await heard(listener) == str(n).encode()
+        await publishing
+
+
 async def test_it_connects_for_the_first_listener_and_once(redis: RedisClient) -> None:
     pubsub = redis.pubsub()
     assert pubsub is redis.pubsub()

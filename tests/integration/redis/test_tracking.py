@@ -20,6 +20,9 @@ from symphonia_perf.errors import (
     WrongLoop,
 )
 from symphonia_perf.redis import RedisClient, Tracking, connect
+from symphonia_perf.redis import tracking as tracking_module
+from symphonia_perf.redis._link import Link
+from symphonia_perf.redis.connection import ServerRefusal
 from symphonia_perf.testing.servers import RedisServer, redis_server
 from tests.integration.redis.listening import answers, forked, until
 
@@ -222,6 +225,50 @@ async def test_a_change_that_is_cancelled_is_made_and_flushed(server: RedisServe
             assert await told.upto("FLUSH") == ["FLUSH", "LOST", "FLUSH"]
             await redis.execute("SET", "carrier:1", "x")
             assert await told.upto("carrier:1") == ["carrier:1"]
+
+
+async def test_prefixes_that_change_while_a_connection_is_greeted(
+    redis: RedisClient, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say, prefixes = Link._say, ["plan:", "order:"]
+
+    async def track_and_say(link: Link, connection: Any, commands: Any) -> Any:
+        if prefixes:  # the greeting is made, and has other prefixes
+            await tracking.track(prefixes.pop())
+        return await say(link, connection, commands)
+
+    tracking = told.track("carrier:")
+    monkeypatch.setattr(Link, "_say", track_and_say)
+    async with tracking:
+        await until(lambda: told.all == ["FLUSH", "FLUSH"])
+        await redis.execute("SET", "order:1", "x")
+        assert await told.upto("order:1") == ["FLUSH", "FLUSH", "order:1"]
+        await kill_tracker(redis)
+        await until(lambda: told.all == ["LOST", "FLUSH", "FLUSH"])
+        await redis.execute("SET", "order:1", "x")
+        await redis.execute("SET", "plan:1", "x")
+        assert await told.upto("plan:1") == ["LOST", "FLUSH", "FLUSH", "plan:1"]
+
+
+async def test_a_late_change_that_is_refused_or_lost_makes_another_connection(
+    redis: RedisClient, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with told.track("plan:") as tracking:
+        link = tracking._link
+        assert link is not None
+        for answer in ("refused", "lost"):
+            assert link.connection is not None
+            await told.upto("FLUSH")
+            tracking._catch_up(link.connection)
+            if answer == "lost":
+                link.renew("a break")
+            else:
+                with monkeypatch.context() as patch:
+                    patch.setattr(tracking_module, "_refusal", lambda _: ServerRefusal("ERR no"))
+                    await until(lambda: "LOST" in told.all)
+            await until(lambda: told.all == ["LOST", "FLUSH"])
+        await redis.execute("SET", "plan:1", "x")
+        assert await told.upto("plan:1") == ["LOST", "FLUSH", "plan:1"]
 
 
 # Who may not

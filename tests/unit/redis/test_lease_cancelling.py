@@ -9,6 +9,7 @@ import pytest
 from symphonia_perf._core.broadcast import MemoryBroadcast
 from symphonia_perf.errors import LeaseLost, LeaseTimeout
 from symphonia_perf.redis import Elected, Lease, _lease_rules
+from symphonia_perf.redis._cancelling import Cancelling
 from tests.cancelled import Cancelled
 from tests.unit.redis.lease_commands import Network, no_task_is_left
 
@@ -158,14 +159,36 @@ async def test_a_cancellation_at_any_await(scene: Scene, again: bool) -> None:  
                 break  # every one of them was tried
             assert task.cancelled()
             assert not lease.held
-            # It was given back, unless the release itself never left: then it ends by itself.
-            if scene in TAKING and not again:
-                assert await network.holder() in {None, OTHER}
-            assert await network.redis.execute("PTTL", KEY) <= 10_000
             assert "renew" not in network.verbs
+        # It was given back, also where each await was cancelled.
+        assert await network.holder() in {None, OTHER}
         await works(network, lease)
-    assert at > 2
+    assert at > (1 if scene in {release, release_what_is_lost, be_elected} else 2)
     await works(network, lease)
+
+
+@pytest.mark.parametrize("woken", [False, True], ids=["waiting", "woken"])
+@pytest.mark.parametrize("order", ["ours", "ours another", "another ours"])
+async def test_a_cancel_of_another_in_the_same_turn_is_told(order: str, woken: bool) -> None:  # noqa: FBT001
+    gate = asyncio.Event()
+    scopes: list[Cancelling] = []
+
+    async def block() -> bool:
+        scopes.append(Cancelling("ours"))
+        try:
+            await gate.wait()
+        except asyncio.CancelledError as error:
+            return scopes[0].close(error)
+        raise AssertionError
+
+    task = asyncio.create_task(block())
+    await asyncio.sleep(0)
+    if woken:
+        gate.set()
+    for who in order.split():
+        (scopes[0] if who == "ours" else task).cancel()
+    assert await task is (order == "ours")
+    assert task.cancelling() == order.count("another")
 
 
 async def works(network: Wide, lease: Lease) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -85,13 +86,135 @@ async def test_it_stops_when_the_lease_is_lost_and_begins_when_it_has_it_again(
     assert kinds == ["acquired", "lost", "acquired", "released"]
 
 
-async def test_work_that_finds_the_lease_lost_waits_for_it_again(network: Network) -> None:
+async def test_work_that_finds_the_lease_lost_waits_for_it_again(
+    network: Network, events: list[Event]
+) -> None:
+    begun = 0
+
+    async def work(lease: Lease) -> None:
+        nonlocal begun
+        begun += 1
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(30)
+        lease.check()
+
+    async with Elected(Lease(network, "a", length=0.3, observer=events.append), work):
+        await until(lambda: begun == 1)
+        await network.redis.execute("DEL", "lease:{a}")
+        await until(lambda: begun == 2)
+    assert "failed" not in [event.kind for event in events if isinstance(event, LeaseEvent)]
+
+
+async def test_a_lost_lease_of_another_is_a_failure(network: Network, events: list[Event]) -> None:
     work = Work()
-    work.raises = LeaseLost("lost")
-    async with Elected(Lease(network, "a"), work):
-        await until(lambda: work.begun == 1)
+    work.raises = LeaseLost("another's")
+    elected = Elected(Lease(network, "a", observer=events.append), work, on_error="raise")
+    with pytest.raises(LeaseLost, match="another's"):
+        await elected.run()
+    assert work.begun == 1
+    kinds = [event.kind for event in events if isinstance(event, LeaseEvent)]
+    assert kinds == ["acquired", "released", "failed"]
+
+
+@pytest.mark.parametrize("error", [NotOpen("a file"), ConfigurationError("a row")], ids=repr)
+async def test_a_fault_of_the_work_is_not_the_lease_s(network: Network, error: Exception) -> None:
+    work = Work()
+    work.raises = error
+    async with Elected(Lease(network, "a"), work, restart_after=0.01):
+        await until(lambda: work.begun == 2)
         work.raises = None
         await until(lambda: work.running == 1)
+
+
+async def fail_in_a_group() -> None:
+    """On Python 3.11 and 3.12 `task.cancelling()` stays one higher."""
+
+    async def bad() -> None:
+        await asyncio.sleep(0)
+        raise ValueError
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bad())
+
+
+async def test_a_task_group_that_failed_does_not_end_it(
+    network: Network, events: list[Event]
+) -> None:
+    begun = 0
+
+    async def work(_: Lease) -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            await fail_in_a_group()
+        with suppress(ExceptionGroup):
+            await fail_in_a_group()
+        await asyncio.sleep(30)
+
+    lease = Lease(network, "a", length=0.3, observer=events.append)
+    async with Elected(lease, work, restart_after=0.01):
+        await until(lambda: begun == 2 and lease.held)
+        await network.redis.execute("DEL", "lease:{a}")
+        await until(lambda: begun == 3 and lease.held)
+    kinds = [event.kind for event in events if isinstance(event, LeaseEvent)]
+    assert kinds[:3] == ["acquired", "released", "failed"]
+    assert kinds[3:] == ["acquired", "lost", "acquired", "released"]
+
+
+async def test_who_is_cancelled_on_leaving_waits_for_the_end(network: Network) -> None:
+    ending, may_end = asyncio.Event(), asyncio.Event()
+
+    async def work(_: Lease) -> None:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            ending.set()
+            await may_end.wait()
+
+    elected = Elected(Lease(network, "a"), work)
+
+    async def block() -> None:
+        async with elected:
+            await until(lambda: elected.working)
+
+    leaving = asyncio.create_task(block())
+    await ending.wait()
+    leaving.cancel()
+    await asyncio.sleep(0)
+    assert not leaving.done()
+    assert elected.working
+    with pytest.raises(SymphoniaError, match="open already"):
+        await elected.__aenter__()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert await network.holder() is None
+    async with elected:
+        pass
+
+
+async def test_a_cancellation_of_run_reaches_work_that_swallows_the_first(
+    network: Network,
+) -> None:
+    swallowed = 0
+
+    async def work(_: Lease) -> None:
+        nonlocal swallowed
+        while swallowed < 3:
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                swallowed += 1
+
+    elected = Elected(Lease(network, "a"), work)
+    running = asyncio.create_task(elected.run())
+    await until(lambda: elected.working)
+    for n in range(1, 4):
+        running.cancel()
+        await until(lambda n=n: swallowed == n)  # type: ignore[misc]
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await network.holder() is None
 
 
 @pytest.mark.parametrize("error", [ValueError("bad"), asyncio.CancelledError()], ids=repr)
