@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.cache.peers import among_peers
+from benchmarks.cache.peers import among_peers, installed, skip
 
 if __name__ == "__main__":
     among_peers()
@@ -40,10 +40,12 @@ TASKS = 64
 ENTRIES = 100_000
 DEADLINE = 0.25
 PATIENCE = 5.0  # of a caller in an outage, in seconds
-PACKAGES = (
+PACKAGES = installed(
     *("redis", "hiredis", "msgspec", "cashews", "aiocache", "fastapi-cache2", "dogpile.cache"),
     *("async-lru", "cachebox"),
 )
+NEAR_PEERS = ("cachebox", "async-lru", "aiocache", "cashews")
+FAR_PEERS = ("cashews", "cashews, tagged", "cashews, lock", "aiocache", "fastapi-cache2")
 # One call with a number; the same number is a hit.
 Call = Callable[[int], Awaitable[Any]]
 VALUE = document()
@@ -54,22 +56,23 @@ async def read(number: int) -> dict[str, Any]:
     return {**VALUE, "_id": number}
 
 
-def near_ones() -> dict[str, Call]:
+async def of_dict(number: int, held: dict[int, Any] = {0: VALUE}) -> Any:  # noqa: B006 - fastest
+    """The least that a cache in this process could cost."""
+    return held[number]
+
+
+def near_peers() -> dict[str, Call]:
     """Caches in this process."""
+    if skip("cache.near", *NEAR_PEERS):
+        return {}
     import aiocache
     import cachebox
     from async_lru import alru_cache
     from cashews import Cache as Cashews
 
-    held = {0: VALUE}
-
-    async def of_dict(number: int) -> Any:
-        return held[number]
-
     cashews = Cashews()
     cashews.setup("mem://", size=2 * ENTRIES)
     return {
-        "dict in a coroutine": of_dict,
         "cachebox": cachebox.cached(cachebox.LRUCache(2 * ENTRIES))(read),
         "async-lru": alru_cache(maxsize=2 * ENTRIES)(read),
         "aiocache": aiocache.cached(key_builder=lambda _, number: f"plan:{number}")(read),
@@ -98,14 +101,7 @@ async def zero() -> dict[str, Any]:
 
 
 async def far_ones(stack: AsyncExitStack, server: RedisServer) -> dict[str, Call]:
-    """Caches in a server on this host; the first two are no caches."""
-    from aiocache import RedisCache, cached
-    from aiocache.serializers import JsonSerializer
-    from cashews import Cache as Cashews
-    from fastapi_cache import FastAPICache
-    from fastapi_cache.backends.redis import RedisBackend
-    from fastapi_cache.decorator import cache as fastapi_cached
-
+    """Ours in a server on this host; the first two are no caches."""
     client = await stack.enter_async_context(Redis.from_url(server.url))
     redis = await stack.enter_async_context(connect(server.url, deadline=5.0))
     commands = wrap(client, deadline=5.0)
@@ -129,12 +125,33 @@ async def far_ones(stack: AsyncExitStack, server: RedisServer) -> dict[str, Call
         await redis.execute("SET", key, encode(await read(number)), "EX", 3600)
         return None
 
+    return {
+        "redis-py GET and decode": raw,
+        "our client GET and decode": raw_ours,
+        "ours": cache.cached("plan:{number}")(read),
+        "ours, tagged": cache.cached("tagged:{number}", tags=["plans"])(read),
+        "ours, over redis-py": wrapped.cached("plan:{number}")(read),
+    }
+
+
+async def far_peers(stack: AsyncExitStack, server: RedisServer, name: str) -> dict[str, Call]:
+    """The others', in the same server."""
+    if skip(f"cache.{name}", *FAR_PEERS):
+        return {}
+    from aiocache import RedisCache, cached
+    from aiocache.serializers import JsonSerializer
+    from cashews import Cache as Cashews
+    from fastapi_cache import FastAPICache
+    from fastapi_cache.backends.redis import RedisBackend
+    from fastapi_cache.decorator import cache as fastapi_cached
+
     async def read_fast(number: int) -> dict[str, Any]:
         return await read(number)
 
     cashews = Cashews()
     cashews.setup(server.url, client_side=False)
     stack.push_async_callback(cashews.close)
+    client = await stack.enter_async_context(Redis.from_url(server.url))
     FastAPICache.init(RedisBackend(client), prefix="fastapi")
     aio = cached(
         ttl=3600,
@@ -147,11 +164,6 @@ async def far_ones(stack: AsyncExitStack, server: RedisServer) -> dict[str, Call
     )(read)
     stack.push_async_callback(aio.cache.close)
     return {
-        "redis-py GET and decode": raw,
-        "our client GET and decode": raw_ours,
-        "ours": cache.cached("plan:{number}")(read),
-        "ours, tagged": cache.cached("tagged:{number}", tags=["plans"])(read),
-        "ours, over redis-py": wrapped.cached("plan:{number}")(read),
         "cashews": cashews(ttl=3600, key="plan:{number}")(read),
         "cashews, tagged": cashews(ttl=3600, key="tagged:{number}", tags=["plans"])(read_fast),
         "cashews, lock": cashews(ttl=3600, key="locked:{number}", lock=True)(read_fast),
@@ -195,17 +207,21 @@ async def contest(
         )
 
 
-async def near() -> None:
+async def near(name: str) -> None:
     """Hits in this process."""
     async with AsyncExitStack() as stack:
-        ones = {**near_ones(), **await ours_near(stack)}
-        await contest("near", ones, lambda _: [0] * 20_000, 1)
+        ones = {"dict in a coroutine": of_dict, **near_peers(), **await ours_near(stack)}
+        if name == "latency":
+            await latency("near", ones, 1)
+        else:
+            await contest("near", ones, lambda _: [0] * 20_000, 1)
 
 
 async def far(server: RedisServer, name: str) -> None:
     """Hits on 64 keys, one after the other and by 64 tasks; or misses that are stored."""
     async with AsyncExitStack() as stack:
-        ones = await far_ones(stack, server)
+        peers = await far_peers(stack, server, name)
+        ones = {**await far_ones(stack, server), **peers}
         if name == "far":
             for call in ones.values():
                 for number in range(TASKS):
@@ -224,20 +240,20 @@ async def far(server: RedisServer, name: str) -> None:
                     tasks,
                 )
         else:
-            await latency(ones)
+            await latency("far", ones, TASKS)
 
 
-async def latency(ones: dict[str, Call]) -> None:
-    """How long a hit takes, one after the other."""
+async def latency(where: str, ones: dict[str, Call], keys: int) -> None:
+    """How long a hit takes, one after the other, the clock's own 0.1 us included."""
     for each, call in ones.items():
         took: list[float] = []
         for n in range(3_000):
             started = time.perf_counter()
-            await call(n % TASKS)
+            await call(n % keys)
             took.append((time.perf_counter() - started) * 1e6)
         took = sorted(took[500:])
         line(
-            "cache.latency",
+            f"cache.latency, {where}",
             *PACKAGES,
             contestant=each,
             p50_us=round(took[len(took) // 2], 1),
@@ -247,27 +263,12 @@ async def latency(ones: dict[str, Call]) -> None:
 
 async def memory() -> None:
     """Bytes of this process for an entry among 100,000: a key of 12 and a value of 8 bytes."""
-    import aiocache
-    import cachebox
-    from async_lru import alru_cache
-    from cashews import Cache as Cashews
-
-    async def small(number: int) -> bytes:
-        return number.to_bytes(8)
-
     async with AsyncExitStack() as stack:
-        cashews = Cashews()
-        cashews.setup("mem://", size=2 * ENTRIES)
         shared = MemoryCacheStore(max_entries=2 * ENTRIES, copy=False)
         bounded = MemoryCacheStore(max_bytes=2**30)
         caches = [await stack.enter_async_context(Cache(store)) for store in (shared, bounded)]
         ones: dict[str, Call] = {
-            "cachebox": cachebox.cached(cachebox.LRUCache(2 * ENTRIES))(small),
-            "async-lru": alru_cache(maxsize=2 * ENTRIES)(small),
-            "aiocache": aiocache.cached(
-                key_builder=lambda _, number: f"order:{number:06}", namespace="memory"
-            )(small),
-            "cashews": cashews(ttl=3600, key="order:{number:06}")(small),
+            **memory_peers(),
             "ours, max_entries": caches[0].cached("order:{number}")(small),
             "ours, max_bytes": caches[1].cached("order:{number}")(small),
         }
@@ -283,6 +284,32 @@ async def memory() -> None:
         line("cache.memory", *PACKAGES, counted=round(bounded.size / len(bounded)))
 
 
+async def small(number: int) -> bytes:
+    """A value of eight bytes."""
+    return number.to_bytes(8)
+
+
+def memory_peers() -> dict[str, Call]:
+    """The same of the others."""
+    if skip("cache.memory", *NEAR_PEERS):
+        return {}
+    import aiocache
+    import cachebox
+    from async_lru import alru_cache
+    from cashews import Cache as Cashews
+
+    cashews = Cashews()
+    cashews.setup("mem://", size=2 * ENTRIES)
+    return {
+        "cachebox": cachebox.cached(cachebox.LRUCache(2 * ENTRIES))(small),
+        "async-lru": alru_cache(maxsize=2 * ENTRIES)(small),
+        "aiocache": aiocache.cached(
+            key_builder=lambda _, number: f"order:{number:06}", namespace="memory"
+        )(small),
+        "cashews": cashews(ttl=3600, key="order:{number:06}")(small),
+    }
+
+
 def resident() -> int:
     """Bytes of this process in memory."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -294,13 +321,13 @@ async def outage(server: RedisServer) -> None:
     for what in ("frozen", "killed"):
         server.start()
         async with AsyncExitStack() as stack:
-            ones = await far_ones(stack, server)
+            peers = await far_peers(stack, server, "outage")
             redis = await stack.enter_async_context(connect(server.url, deadline=DEADLINE))
             ours = await stack.enter_async_context(
                 Cache(RedisCacheStore(redis), observer=lambda _: None)
             )
-            ones = {"ours": ours.cached("outage:{number}")(read)} | {
-                name: ones[name] for name in ("cashews", "aiocache", "fastapi-cache2")
+            ones: dict[str, Call] = {"ours": ours.cached("outage:{number}")(read)} | {
+                name: call for name, call in peers.items() if "," not in name
             }
             for call in ones.values():
                 await call(0)
@@ -329,8 +356,9 @@ async def outage(server: RedisServer) -> None:
 def main() -> None:
     logging.disable()  # they tell of each failed call, at length
     wanted = sys.argv[1:] or ["near", "far", "miss", "latency", "memory", "outage"]
-    if "near" in wanted:
-        asyncio.run(near())
+    for name in ("near", "latency"):
+        if name in wanted:
+            asyncio.run(near(name))
     if "memory" in wanted:
         asyncio.run(memory())
     with redis_server() as server:

@@ -20,7 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.cache.peers import among_peers
+from benchmarks.cache.peers import among_peers, installed, skip
 
 if __name__ == "__main__":
     among_peers()
@@ -36,7 +36,7 @@ CALLERS = 1_000
 PROCESSES = (1, 4)
 PATIENCE = 60.0  # seconds until a contestant counts as hanging
 ONES = ("ours", "cashews", "cashews, lock", "aiocache", "fastapi-cache2", "dogpile.cache")
-PACKAGES = ("redis", "cashews", "aiocache", "fastapi-cache2", "dogpile.cache")
+PACKAGES = installed("redis", "cashews", "aiocache", "fastapi-cache2", "dogpile.cache")
 Call = Callable[[], Awaitable[Any]]
 Load = Callable[[], Awaitable[str]]
 
@@ -174,10 +174,11 @@ def main() -> None:
         _, _, name, port, callers, length = sys.argv
         asyncio.run(side(name, int(port), int(callers), float(length)))
         return
+    ones = ONES[:1] if skip("cache.stampede", *ONES[1:]) else ONES
     with redis_server() as server:
         for length in map(float, sys.argv[1:] or ["0.5", "12"]):
             for processes in PROCESSES:
-                for name in ONES:
+                for name in ones:
                     contest(name, server, processes, length)
 
 

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from fakeredis import FakeAsyncRedis
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 
 from symphonia_perf.cache import (
     CacheStore,
@@ -60,6 +61,21 @@ class TestValkey(OnServer):
     @pytest.fixture
     async def store(self, redis_url: str) -> AsyncIterator[CacheStore]:
         async with Redis.from_url(redis_url) as client, wrap(client) as commands:
+            yield RedisCacheStore(commands)
+
+
+@pytest.mark.redis
+class TestCluster(OnServer):
+    @pytest.fixture
+    async def store(self, redis_cluster: Any) -> AsyncIterator[CacheStore]:
+        for node in redis_cluster.nodes:
+            node.start()
+            node.resume()
+        redis_cluster.wait_until_ok()
+        for node in redis_cluster.nodes:
+            node.ask("FLUSHALL")
+        driver = RedisCluster.from_url(redis_cluster.url, socket_timeout=None)
+        async with driver, wrap(driver, deadline=5.0) as commands:
             yield RedisCacheStore(commands)
 
 

@@ -67,6 +67,19 @@ class Repository:
     async def carrier(self, carrier_id: int) -> list[str]:
         return [str(carrier_id)]
 
+    @cache.cached("logo:{carrier_id}:{size}", ignore=["self"])
+    def logo(self, carrier_id: int, *, size: str = "s") -> bytes:
+        return f"{carrier_id}{size}".encode()
+
+    @staticmethod
+    @cache.cached("rate:{currency}")
+    async def rate(currency: str) -> float:
+        return len(currency)
+
+    @cache.invalidates("plan.changed", id="plan_id")
+    async def change(self, plan_id: str, price: int) -> int:
+        return len(plan_id) * price
+
 
 async def load_carriers() -> list[str]:
     return []
@@ -80,6 +93,19 @@ async def calls() -> None:
     assert_type(await load_plan.invalidate("1"), bool)
     assert_type(load_plan.key("1"), str)
     assert_type(await size_of("a"), int)
+    assert_type(await size_of.refresh(path="a"), int)
+    assert_type(await size_of.uncached("a"), int)
+    assert_type(await size_of.invalidate("a"), bool)
+    assert_type(size_of.key("a"), str)
+    assert_type(await Repository().logo(5), bytes)
+    assert_type(await Repository().logo(5, size="l"), bytes)
+    assert_type(await Repository().logo.refresh(5, size="l"), bytes)
+    assert_type(await Repository().logo.uncached(carrier_id=5), bytes)
+    assert_type(await Repository().logo.invalidate(5), bool)
+    assert_type(Repository().logo.key(5, size="l"), str)
+    assert_type(Repository.logo.key(Repository(), 5), str)
+    assert_type(await Repository.rate("EUR"), float)
+    assert_type(await Repository().change("1", price=5), int)
     assert_type(await Repository().carrier(5), list[str])
     assert_type(await Repository().carrier.invalidate(carrier_id=5), bool)
     positional: Cached[[int], list[str]] = Repository().carrier
@@ -104,6 +130,13 @@ async def mistakes() -> None:
     await load_plan.invalidate()  # type: ignore[call-arg]
     await load_plan.refresh("1", True)  # type: ignore[call-arg]
     await Repository().carrier("5")  # type: ignore[arg-type]
+    await size_of(5)  # type: ignore[arg-type]
+    await size_of()  # type: ignore[call-arg]
+    len(size_of("a"))  # type: ignore[arg-type]
+    await Repository().logo(5, "l")  # type: ignore[call-arg]
+    await Repository().logo.invalidate()  # type: ignore[call-arg]
+    Repository().logo.key("5")  # type: ignore[arg-type]
+    await Repository().change("1")  # type: ignore[call-arg]
     load_plan.key(id="1")  # type: ignore[call-arg]
     Cache(MemoryCacheStore(), on_error="ignore")  # type: ignore[arg-type]
     await write_plan(5, price=1)  # type: ignore[arg-type]

@@ -56,7 +56,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BypassEvent(Event):
-    """A store failed and the block went on without it (`on_error="bypass"`)."""
+    """A store failed and the block went on without it (`on_error="bypass"`).
+
+    The operation `lifetime` is none of a store: a cache's `ttl=` or `condition=` function raised.
+    """
 
     operation: str
     error: BaseException
@@ -85,7 +88,8 @@ class BreakerEvent(Event):
 class CacheEvent(Event):
     """One thing that a cache did, and how long it took.
 
-    `stale` is a hit that is loaded anew; `load` is a loader that returned, `error` one that raised;
+    `stale` is a hit that is loaded anew; `load` is a loader that returned, `error` one that raised,
+    or a function of its result (`ttl=`, `condition=`), after which the result is not kept;
     `corrupt` is an entry that could not be read and counts as a miss; `evict` is an entry that left
     a memory store because room was needed. `invalidate` is a change of many entries at once: its
     key is the tag or the pattern.

@@ -24,23 +24,40 @@ class Flight:
     """One run, as the run itself sees it.
 
     Attributes:
+        key: what it loads, of those who share `home`.
         background: nobody waited for it when it began: there is something to be served meanwhile.
         superseded: what it loads was changed meanwhile: its callers get the result, nobody else.
         committing: set by the run before it publishes its result; from then on `supersede` waits.
         waits_for: the flight whose result the run itself waits for now.
         helped_by: the flights whose results tasks wait for that the run has started.
         labels: what its starter says of it, to find it by.
+        waiters: futures of those to be woken when it has ended; None: it has.
     """
 
-    __slots__ = ("background", "committing", "helped_by", "labels", "superseded", "waits_for")
+    __slots__ = (
+        "background",
+        "committing",
+        "helped_by",
+        "home",
+        "key",
+        "labels",
+        "superseded",
+        "waiters",
+        "waits_for",
+    )
 
-    def __init__(self, *, background: bool = False, labels: Sequence[str] = ()) -> None:
+    def __init__(
+        self, key: str, home: object, *, background: bool = False, labels: Sequence[str] = ()
+    ) -> None:
+        self.key = key
+        self.home = home
         self.background = background
         self.labels = labels
         self.superseded = False
         self.committing = False
         self.waits_for: Flight | None = None
         self.helped_by: list[Flight] = []
+        self.waiters: list[asyncio.Future[None]] | None = []
 
     def lands_after(self, other: "Flight", *, surely: bool) -> bool:
         """Whether it waits for `other`, through however many flights in between, or is it.
@@ -70,40 +87,55 @@ _flying: WeakKeyDictionary[asyncio.Task[Any], Flight] = WeakKeyDictionary()
 class _Run(Generic[T]):
     """A flight and its task; apart, so that a context variable keeps no result alive."""
 
-    def __init__(self, name: str, load: Callable[[Flight], Awaitable[T]], flight: Flight) -> None:
+    def __init__(
+        self,
+        name: str,
+        load: Callable[[Flight], Awaitable[T]],
+        flight: Flight,
+        landed: Callable[[], None],
+    ) -> None:
         self.flight = flight
-        self.traceback: TracebackType | None = None
+        self._traceback: TracebackType | None = None
         # Not a method: the traceback of an error would lead back to its own task.
-        self.task = asyncio.get_running_loop().create_task(_fly(self.flight, load), name=name)
-        _flying[self.task] = self.flight
-        self.task.add_done_callback(self._landed)
-
-    def _landed(self, task: asyncio.Task[T]) -> None:
-        # Reading the error also keeps asyncio from reporting it when all callers were cancelled.
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.traceback = error.__traceback__
+        fly = _fly(flight, load, landed)
+        self.task = asyncio.get_running_loop().create_task(fly, name=name)
+        _flying[self.task] = flight
 
     async def result(self) -> T:
-        """What the run returns or raises; a caller that is cancelled leaves it alone."""
+        """What the run returns or raises; a caller that is cancelled leaves it alone.
+
+        Each caller waits for a future of its own, which the run wakes as it ends. A shielded task
+        would wake it a turn of the loop later, which is a tenth of a miss.
+        """
+        task, error = self.task, None
         try:
-            return await asyncio.shield(self.task)
-        except asyncio.CancelledError:
-            caller = asyncio.current_task()
-            if self.task.cancelled() and caller is not None and not caller.cancelling():
+            if self.flight.waiters is not None:
+                mine = asyncio.get_running_loop().create_future()
+                self.flight.waiters.append(mine)
+                await mine
+            if task.cancelled():
                 # Nobody cancelled this caller, so it must not end as if somebody had.
-                raise SymphoniaError(f"the {self.task.get_name()} was cancelled") from None
-            raise
-        except Exception as error:
+                raise SymphoniaError(f"the {task.get_name()} was cancelled")
+            error = task.exception()
+            if error is None:
+                return task.result()
             # Else a thousand callers would each lengthen the one traceback by their frames.
-            error.__traceback__ = self.traceback
-            raise
+            self._traceback = self._traceback or error.__traceback__
+            raise error.with_traceback(self._traceback)
         finally:
-            del self  # else the error would hold itself, and what its load held, by this frame
+            # Else the error would hold itself, and what its load held, by this frame.
+            del self, task, error
 
 
-async def _fly(flight: Flight, load: Callable[[Flight], Awaitable[T]]) -> T:
+async def _fly(
+    flight: Flight, load: Callable[[Flight], Awaitable[T]], landed: Callable[[], None]
+) -> T:
     _ancestors.set((*_ancestors.get(), flight))
-    return await load(flight)
+    try:
+        return await load(flight)
+    finally:
+        landed()
+        del landed  # it leads to the task, and this frame may stay in the traceback of an error
 
 
 class SingleFlight(Generic[T]):
@@ -116,6 +148,7 @@ class SingleFlight(Generic[T]):
     """
 
     def __init__(self) -> None:
+        self._home = object()  # not itself: a context variable must keep no result alive
         self._runs: dict[str, _Run[T]] = {}
         self._tasks: set[asyncio.Task[T]] = set()
         self.landings = 0  # how many runs have ended, for `landed_since`
@@ -139,7 +172,7 @@ class SingleFlight(Generic[T]):
         run = self._runs.get(key)
         joined = run is not None
         if run is None:
-            run = self._start(key, load, Flight(labels=labels))
+            run = self._start(key, load, Flight(key, self._home, labels=labels))
         try:
             if not outer:
                 return await run.result()
@@ -184,7 +217,33 @@ class SingleFlight(Generic[T]):
     ) -> None:
         """Start a run that nobody waits for, unless one is under way."""
         if key not in self._runs:
-            self._start(key, load, Flight(background=True, labels=labels))
+            flight = Flight(key, self._home, background=True, labels=labels)
+            self._start(key, load, flight)
+
+    async def alone(self, key: str, load: Callable[[Flight], Awaitable[T]]) -> T:
+        """The result of `load(flight)`, run by and for the caller alone.
+
+        Raises:
+            SymphoniaError: the caller is such a run, for the same key.
+        """
+        self.refuse_circle(key)
+        flight, outer = Flight(key, self._home), _ancestors.get()
+        _ancestors.set((*outer, flight))
+        try:
+            return await load(flight)
+        finally:
+            flight.waiters = None
+            _ancestors.set(outer)
+
+    def refuse_circle(self, key: str) -> None:
+        """Return if the caller is no part of a run for `key`: a new one would start the next.
+
+        Raises:
+            SymphoniaError: it is.
+        """
+        for flight in _ancestors.get():
+            if flight.key == key and flight.home is self._home and flight.waiters is not None:
+                raise SymphoniaError(_CIRCLE.format(key=key))
 
     def awaited(self, key: str) -> bool:
         """Whether a run is under way whose result callers must wait for."""
@@ -227,10 +286,9 @@ class SingleFlight(Generic[T]):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _start(self, key: str, load: Callable[[Flight], Awaitable[T]], flight: Flight) -> _Run[T]:
-        run = _Run(f"load of {key!r}", load, flight)
-
-        def done(task: asyncio.Task[T]) -> None:
-            self._tasks.discard(task)
+        def landed() -> None:
+            if flight.waiters is None:
+                return
             if self._runs.get(key) is run:
                 del self._runs[key]
             self.landings += 1
@@ -238,8 +296,18 @@ class SingleFlight(Generic[T]):
             self._landed.move_to_end(key)
             if len(self._landed) > _LANDED:
                 self._landed.popitem(last=False)
+            waiters, flight.waiters = flight.waiters, None
+            for each in waiters:
+                if not each.done():
+                    each.set_result(None)
 
-        self._runs[key] = run
+        def done(task: asyncio.Task[T]) -> None:
+            self._tasks.discard(task)
+            landed()  # where it was cancelled before it began
+            if not task.cancelled():
+                task.exception()  # else asyncio reports it when all callers were cancelled
+
+        run = self._runs[key] = _Run(f"load of {key!r}", load, flight, landed)
         self._tasks.add(run.task)
         run.task.add_done_callback(done)
         return run

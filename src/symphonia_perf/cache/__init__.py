@@ -3,6 +3,9 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from symphonia_perf._core.breaker import BreakerOptions as BreakerOptions
+    from symphonia_perf._core.events import BreakerEvent as BreakerEvent
+    from symphonia_perf._core.events import BypassEvent as BypassEvent
+    from symphonia_perf._core.events import CacheEvent as CacheEvent
     from symphonia_perf.cache._journal import CacheStats as CacheStats
     from symphonia_perf.cache.changestream import ChangeStreamEvent as ChangeStreamEvent
     from symphonia_perf.cache.changestream import (
@@ -37,7 +40,7 @@ else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "_journal": ("CacheStats",),
+            "_journal": ("BypassEvent", "CacheEvent", "CacheStats"),
             "changestream": (
                 "ChangeStreamEvent",
                 "ChangeStreamInvalidator",
@@ -46,7 +49,7 @@ else:
             ),
             "decorator": ("Cached",),
             "entry": ("Entry",),
-            "guarded": ("BreakerOptions",),
+            "guarded": ("BreakerEvent", "BreakerOptions"),
             "keys": ("KeyScheme", "Template"),
             "lifetime": ("TTL", "Lifetime"),
             "manager": ("Cache",),
@@ -61,8 +64,11 @@ else:
 
 __all__ = [
     "TTL",
+    "BreakerEvent",
     "BreakerOptions",
+    "BypassEvent",
     "Cache",
+    "CacheEvent",
     "CacheStats",
     "CacheStore",
     "Cached",

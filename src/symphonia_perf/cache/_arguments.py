@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
 
+from symphonia_perf.cache._given import checked_function, listed
 from symphonia_perf.cache.keys import LONGEST, KeyScheme, Template, can_encode
 from symphonia_perf.errors import ConfigurationError
 
@@ -38,6 +39,11 @@ class Arguments:
         key: takes some of the function's parameters and gives the fields that are none of them.
         scheme: where the cache's keys live.
 
+    Attributes:
+        place: gives the key and the tags for a call's `args` and `kwargs`, as the store has them.
+            It raises TypeError, Python's own, where the function does not take them, and
+            ConfigurationError where one of them cannot be part of a key.
+
     Raises:
         ConfigurationError: a field or ignored name that is not a parameter, a parameter that is
             neither, one whose type has no place in a key, `*args` or `**kwargs`.
@@ -57,6 +63,8 @@ class Arguments:
         self._tags = tags
         self._start, self._tag_start = scheme.start, scheme.tags
         self._compute = key
+        if key is not None:
+            checked_function("key", key, "a function of some of the parameters, or None")
         self._signature = inspect.signature(function)
         parameters = self._signature.parameters
         self._taken = () if key is None else tuple(inspect.signature(key).parameters)
@@ -78,19 +86,25 @@ class Arguments:
         self._least = next(
             (n for n in range(len(names) + 1) if _EMPTY not in defaults[n:]), len(names)
         )
+        # A key function may look at more than arguments, such as the tenant of this request: what
+        # it gave last time says nothing.
+        self.place: Callable[[tuple[Any, ...], Mapping[str, Any]], _Place] = (
+            self._remembered if key is None else self._computed
+        )
         # Most calls are of few values over and over, and building a key takes as long as a hit.
         self._recent: dict[tuple[Any, ...], _Place] = {}  # by positional arguments
         self._recent_named: dict[tuple[Any, ...], _Place] = {}  # by the values of all parameters
         ignored = set(ignore).difference(*(tag.fields for tag in tags))
         self._ignored = next((n for n, name in enumerate(names) if name not in ignored), len(names))
 
-    def place(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Place:
-        """The key and the tags for these arguments, as the store has them.
+    def key(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        """The key for these arguments, without the cache's prefix; raises as `place` does."""
+        return self._key(self._values(args, kwargs))
 
-        Raises:
-            TypeError: the function does not take them; Python's own message.
-            ConfigurationError: one of them cannot be part of a key.
-        """
+    def _computed(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Place:
+        return self._place(self._values(args, kwargs))
+
+    def _remembered(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Place:
         recent, known = self._recent, args
         if kwargs:
             recent, known = self._recent_named, self._values(args, kwargs)
@@ -109,10 +123,6 @@ class Arguments:
             if all(type(value) is int or len(value) <= LONGEST for value in known):
                 recent[known] = place
         return place
-
-    def key(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-        """The key for these arguments, without the cache's prefix; raises as `place` does."""
-        return self._key(self._values(args, kwargs))
 
     def _place(self, values: tuple[Any, ...]) -> _Place:
         if not self._tags:
@@ -134,7 +144,8 @@ class Arguments:
         given = len(args)
         if not kwargs and self._least <= given <= self._positional:
             return args + self._defaults[given:]
-        # As Signature.bind does, in a tenth of its 6 us; what this cannot do, that explains.
+        # As Signature.bind does, in a tenth of its 6 us; what this cannot do, that explains. It
+        # would do nothing more: `*args` and `**kwargs` were refused.
         values, taken = list(args), 0
         for name, default in self._named[given:]:
             if name is not None and name in kwargs:
@@ -144,9 +155,7 @@ class Arguments:
                 values.append(default)
         if taken == len(kwargs) and len(values) == len(self._named) and given <= self._positional:
             return tuple(values)
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        return tuple(bound.arguments.values())
+        return self._signature.bind(*args, **kwargs).args  # it raises
 
     def _fields(self, values: Sequence[Any]) -> dict[str, object]:
         fields: dict[str, object] = dict(zip(self._signature.parameters, values, strict=True))
@@ -181,16 +190,15 @@ def _check(
     taken: Sequence[str],
     computes: bool,
 ) -> None:
-    if isinstance(ignore, str):
-        raise ConfigurationError(f"ignore={ignore!r}: expected a list of names, as in [{ignore!r}]")
-    template, name, ignored = templates[0], name_of(function), set(ignore)
-    wanted = [(field, "ignore") for field in sorted(ignored)]
+    template, name = templates[0], name_of(function)
+    ignored = set(listed("ignore", ignore, of="names"))
+    wanted = [(field, "ignore") for field in sorted(ignored, key=str)]
     wanted += [(field, "key") for field in taken]
     for each in templates:
         wanted += [(f, f"template {each.pattern!r}") for f in each.fields if not computes]
     for field, where in wanted:
         if field not in parameters:
-            near = get_close_matches(field, parameters, n=1)
+            near = get_close_matches(str(field), parameters, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it takes {list(parameters)}"
             raise ConfigurationError(f"{where}: {name} has no parameter {field!r}; {hint}")
     if both := sorted(ignored.intersection(template.fields)):

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from symphonia_perf.errors import NotEncodable
 
-__all__ = ["ATOMS", "Make", "copied", "packed"]
+__all__ = ["ATOMS", "Make", "copied", "packed", "size_of"]
 
 Make: TypeAlias = Callable[[], Any] | None
 """Makes a reader's object; None: the value itself, which nobody can change."""
@@ -110,6 +110,16 @@ def _flat_rows(rows: list[dict[Any, Any]]) -> list[dict[Any, Any]]:
 
 def _tuple(rows: list[Any], makes: list[Make]) -> tuple[Any, ...]:
     return tuple(row if make is None else make() for row, make in zip(rows, makes, strict=True))
+
+
+def size_of(atom: Any) -> int:
+    """Bytes that a value of `ATOMS` takes beside its object."""
+    if isinstance(atom, str):
+        # A lone surrogate is legal in a str, and has bytes of its own here.
+        return len(atom) if atom.isascii() else len(atom.encode("utf-8", "surrogatepass"))
+    if isinstance(atom, bytes):
+        return len(atom)
+    return 8 + atom.bit_length() // 8 if isinstance(atom, int) else 16
 
 
 def packed(value: Any) -> tuple[bytes, Callable[[], Any]]:

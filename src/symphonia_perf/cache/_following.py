@@ -10,14 +10,17 @@ from typing import Any, Literal, TypeAlias
 
 from symphonia_perf.cache._changes import Batch, Routes, changed_at, is_history_lost
 from symphonia_perf.cache._resume import ResumeToken
+from symphonia_perf.cache.guarded import not_bypassed
 from symphonia_perf.cache.manager import Cache
-from symphonia_perf.errors import ConfigurationError, StoreUnavailable, SymphoniaError
+from symphonia_perf.errors import ConfigurationError, SymphoniaError
 from symphonia_perf.redis.lease import Lease
 from symphonia_perf.typing import Document
 
 __all__ = ["STANDALONE", "Follower", "Kind"]
 
-Kind: TypeAlias = Literal["watching", "interrupted", "lost", "cleared", "lagging", "caught_up"]
+Kind: TypeAlias = Literal[
+    "watching", "interrupted", "lost", "cleared", "lagging", "caught_up", "failed"
+]
 
 STANDALONE = (
     "the server is a standalone mongod, which has no change streams: start it with --replSet and"
@@ -31,6 +34,7 @@ _SAVE_EVERY = 1.0  # seconds between two tokens that are kept while changes come
 # `Elected` counts failures anew: it would pause ever longer, up to a minute, before it tries again.
 _PATIENCE = 65.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds between two tries
+_CANCEL_AGAIN = 0.05  # seconds after which a cancellation has been swallowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Follower:
         routes: what they mean.
         token: keeps the place.
         max_lag: seconds above which it is told that the cache lags behind.
-        tell: called with what happens, why, and the lag.
+        tell: called with what happens, why, the lag, and how many entries were cleared.
 
     Attributes:
         watching: whether changes are heard now.
@@ -67,7 +71,7 @@ class Follower:
         *,
         token: ResumeToken,
         max_lag: float,
-        tell: Callable[[Kind, str, float], None],
+        tell: Callable[..., None],
     ) -> None:
         self._db = db
         self._cache = cache
@@ -80,6 +84,7 @@ class Follower:
         self._saved: Document | None = None
         self._saved_at = 0.0
         self._well_at, self._pause = 0.0, _FIRST_PAUSE
+        self._cancelled = 0  # times that its task had been cancelled when it began
         self.watching = False
         self.changes = self.batches = self.clears = self.interruptions = 0
         self.lag: float | None = None
@@ -93,11 +98,14 @@ class Follower:
             Exception: the driver's, when the database has failed for too long.
         """
         self._place = self._saved = await self._token.load()
-        why_lost = "no place to go on from is known"
+        why_lost = "no place to go on from is known, as at a first start"
         self._well_at, self._pause = monotonic(), _FIRST_PAUSE
+        self._cancelled = _cancellations()
         while True:
+            _heed(self._cancelled)
             try:
                 async with self._stream() as stream:
+                    _heed(self._cancelled)
                     if self._place is None:
                         await self._begin(stream, lease, why_lost)
                     self._tell("watching", "", self.lag or 0.0)
@@ -144,6 +152,7 @@ class Follower:
         try:
             goes_on = True
             while goes_on:
+                _heed(self._cancelled)
                 heard = [await ahead.get()]
                 while not ahead.empty():
                     heard.append(ahead.get_nowait())
@@ -154,8 +163,7 @@ class Follower:
                 if failure is not None and goes_on:
                     raise failure
         finally:
-            reading.cancel()
-            await asyncio.wait({reading})
+            await _stopped(reading)
 
     async def _apply(self, changes: Sequence[Document]) -> bool:
         """Let the cache feel changes; False: the last of them was the stream's."""
@@ -189,33 +197,19 @@ class Follower:
         self._saved_at = monotonic()
 
     async def _invalidate(self, batch: Batch) -> None:
-        failed = self._cache.stats().bypassed
-        if batch.tags:
-            await self._cache.invalidate_tags(batch.tags)
-        if batch.keys:
-            await self._cache.delete_many(batch.keys)
-        for pattern in batch.patterns:
-            await self._cache.invalidate_pattern(pattern)
-        self._check_store(failed)
+        with not_bypassed():  # else it is told again
+            if batch.tags:
+                await self._cache.invalidate_tags(batch.tags)
+            if batch.keys:
+                await self._cache.delete_many(batch.keys)
+            for pattern in batch.patterns:
+                await self._cache.invalidate_pattern(pattern)
 
     async def _clear(self, kind: Literal["lost", "cleared"], reason: str) -> None:
-        failed = self._cache.stats().bypassed
-        await self._cache.clear()
-        self._check_store(failed)
+        with not_bypassed():
+            removed = await self._cache.clear()
         self.clears += 1
-        self._tell(kind, reason, self.lag or 0.0)
-
-    def _check_store(self, failed: int) -> None:
-        """Return if the cache did what it was told, also where it does without its store.
-
-        Another's failure at the same time is taken for ours: then the changes are told once more.
-        """
-        if self._cache.stats().bypassed != failed:
-            raise StoreUnavailable(
-                "the cache's store did not take what was changed; it is told again",
-                store="cache",
-                operation="invalidate",
-            )
+        self._tell(kind, reason, self.lag or 0.0, removed)
 
     def _interrupted(self, error: Exception) -> None:
         self.interruptions += 1
@@ -236,8 +230,38 @@ async def _read(stream: Any, ahead: asyncio.Queue[_Heard]) -> None:
     try:
         while stream.alive:
             change = await stream.try_next()
+            _heed(0)
             await ahead.put(_Heard(change, stream.resume_token))
     except Exception as error:  # noqa: BLE001 - raised by who follows, after what came before it
         await ahead.put(_Heard(failure=error))
     else:
         await ahead.put(_Heard(failure=ConnectionError("the stream has ended")))
+
+
+async def _stopped(reading: asyncio.Task[None]) -> None:
+    """Return when it has ended, also where the driver swallows what cancels it.
+
+    `asyncio.wait_for` does that on Python 3.11 when its answer comes in the same turn
+    (python/cpython#86296), and PyMongo sends by it.
+    """
+    cancelled = None
+    while not reading.done():
+        reading.cancel()
+        try:
+            await asyncio.wait({reading}, timeout=_CANCEL_AGAIN)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - called in a coroutine
+    return task.cancelling()
+
+
+def _heed(before: int) -> None:
+    """Raise a cancellation that was swallowed since there were so many: they are counted."""
+    if _cancellations() > before:
+        raise asyncio.CancelledError

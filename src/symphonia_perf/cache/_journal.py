@@ -8,7 +8,7 @@ from typing import Literal
 from symphonia_perf._core.breaker import BreakerState
 from symphonia_perf._core.events import BypassEvent, CacheEvent, Event, LogObserver, Observer, emit
 
-__all__ = ["CacheStats", "Journal"]
+__all__ = ["BypassEvent", "CacheEvent", "CacheStats", "Journal"]
 
 Kind = Literal["stale", "miss", "load", "error", "set", "delete", "corrupt", "invalidate"]
 
@@ -21,7 +21,7 @@ class CacheStats:
     stale: int = 0  # stale ones served: while they were loaded anew, or because that failed
     misses: int = 0  # looks at the store that found nothing to serve, corrupt entries included
     loads: int = 0  # loaders that returned
-    errors: int = 0  # loaders that raised
+    errors: int = 0  # loaders that raised, and functions of their results (ttl=, condition=)
     sets: int = 0  # entries stored
     deletes: int = 0  # keys deleted, whether they were there or not
     invalidations: int = 0  # tags bumped, patterns removed

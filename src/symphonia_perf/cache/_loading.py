@@ -4,18 +4,20 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
+from inspect import isawaitable
 from threading import get_ident
 from typing import Any, NamedTuple, NoReturn
 from weakref import WeakSet
 
 from symphonia_perf._core.binding import Binding
+from symphonia_perf._core.events import BypassEvent
 from symphonia_perf._core.singleflight import Flight, SingleFlight
 from symphonia_perf.cache._journal import Journal
 from symphonia_perf.cache.entry import Entry, Generation
 from symphonia_perf.cache.guarded import GuardedStore, Look
 from symphonia_perf.cache.options import Recipe
 from symphonia_perf.cache.stores import Lease
-from symphonia_perf.errors import LoadTimeout, NotOpen
+from symphonia_perf.errors import ConfigurationError, LoadTimeout, NotOpen, StoreError
 
 __all__ = ["Load", "Loading", "chance"]
 
@@ -67,6 +69,7 @@ class Loading:
         self.journal = journal
         self._now = now
         self._resting: dict[str, float] = {}
+        self._releasing: dict[asyncio.Task[None], str] = {}  # each with its key
         self._binding = Binding("the cache")
         self.flights: SingleFlight[Any] = SingleFlight()
         # The store's, while this is open; None: it cannot be peeked at. It is for who has seen that
@@ -81,18 +84,20 @@ class Loading:
         self._store.open()
         self.flights = SingleFlight()
         self._resting = {}
+        self._releasing = {}
         self.peek = self._store.peek
         self.thread = get_ident()
         _opened.add(self)
 
     def refuse(self, key: str) -> NoReturn:
-        """What a peek is while this is not open.
+        """What a peek is while this is not open, or in a child of the process where it is.
 
         Raises:
-            NotOpen, WrongLoop: always.
+            NotOpen: always.
         """
-        self._binding.check()
-        raise NotOpen(f"the cache is not open here, and was asked for {key!r}")
+        raise NotOpen(
+            f"the cache is not open in this process; use it inside `async with` ({key!r})"
+        )
 
     def at_hand(self, key: str) -> Entry | None:
         """The entry, if it is at hand and can be served as it is.
@@ -114,11 +119,13 @@ class Loading:
         return entry
 
     async def aclose(self) -> None:
-        """Cancel loads under way."""
+        """Cancel loads under way, and wait for their leases."""
         self._binding.check()
         self._binding.close()
         self.peek = self.refuse
         await self.flights.aclose()
+        if self._releasing:
+            await asyncio.wait(self._releasing)
 
     def check(self) -> None:
         """Return if used where it was opened.
@@ -159,12 +166,11 @@ class Loading:
         self._binding.check()
         recipe, key, flights = call.recipe, call.key, self.flights
         if recipe.keeps_nothing:
-            return await self._timed(call)
+            return await flights.alone(key, lambda _: self._timed(call))
         while look is not None:
-            entry = _served(recipe, look)
+            entry = _stale(recipe, look)
             if entry is not None:
-                if look.state == "stale":
-                    self._refresh_behind(call._replace(generations=look.generations, spare=entry))
+                self._refresh_behind(call._replace(generations=look.generations, spare=entry))
                 return entry.value
             spare = look.entry if look.state == "spare" else None
             call = call._replace(generations=look.generations, spare=spare)
@@ -176,11 +182,12 @@ class Loading:
                 return again.value
             look = again
         if recipe.loading.lock == "none":
-            return await self._load(call, Flight())
+            return await flights.alone(key, partial(self._load, call))
         return await flights.run(key, partial(self._load, call), labels=call.tags)
 
     async def fresh(self, call: Load) -> Any:
         """What the loader returns now, stored in place of what is there; raises as `result`."""
+        self.flights.refuse_circle(call.key)
         await self.flights.supersede(call.key)
         call = call._replace(generations=await self._store.generations(call.tags))
         run = partial(self._load_here, call)
@@ -214,16 +221,24 @@ class Loading:
             look = await self._store.look(call.key, call.tags, ages=call.recipe.wants_ages)
             if isinstance(look, Entry):
                 return look.value
-            if look.state == "fresh" and (entry := _served(call.recipe, look)) is not None:
-                return entry.value
+            if look.state == "fresh":
+                _stale(call.recipe, look)  # what another loader raised
             return await self._load_here(call._replace(generations=look.generations), flight)
         finally:
-            await lease.release()
+            self._release(call.key, lease)
+
+    def _release(self, key: str, lease: Lease) -> None:
+        """Give the lease back while the result is on its way: a store may have frozen meanwhile."""
+        task = asyncio.get_running_loop().create_task(lease.release(), name=f"lease of {key!r}")
+        self._releasing[task] = key
+        task.add_done_callback(self._releasing.pop)
 
     async def _my_turn(self, call: Load, lease: Lease) -> bool:
         """Wait until the lease is ours; False where the store does not answer."""
         try:
             async with asyncio.timeout(call.recipe.timeout):
+                if mine := [task for task, key in self._releasing.items() if key == call.key]:
+                    await asyncio.wait(mine)
                 while not (answer := await self._store.acquired(lease)):
                     if answer is None:
                         return False
@@ -242,7 +257,10 @@ class Loading:
             self.journal.note("error", call.key, started)
             kept = call.recipe.lifetime.entry_of_error(error, call.generations or {}, chance())
             if kept is not None:
-                await self._keep(call, kept, flight)
+                try:
+                    await self._keep(call, kept, flight)
+                except StoreError as failure:
+                    error.add_note(f"and it could not be kept: {failure!r}")
                 raise
             self._rest(call.key)
             if flight.superseded or call.spare is None:
@@ -253,7 +271,13 @@ class Loading:
                 self.journal.note("stale", call.key, started)
             return call.spare.value
         self.journal.note("load", call.key, started)
-        entry = call.recipe.entry(value, call.generations or {}, chance())
+        try:
+            entry = call.recipe.entry(value, call.generations or {}, chance())
+        except Exception as error:  # noqa: BLE001 - of the application's ttl= or condition=
+            self.journal.note("error", call.key, started)
+            self.journal.tell(BypassEvent(source="cache", operation="lifetime", error=error))
+            self._rest(call.key)
+            return value
         if entry is not None:
             await self._keep(call, entry, flight)
         return value
@@ -266,11 +290,11 @@ class Loading:
     async def _timed(self, call: Load) -> Any:
         timeout = call.recipe.timeout
         if timeout is None:
-            return await call.load()
+            return await _called(call)
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
-                return await call.load()
+                return await _called(call)
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -284,8 +308,18 @@ class Loading:
         self._resting[key] = self._now() + _REST
 
 
-def _served(recipe: Recipe, look: Look) -> Entry | None:
-    """The entry that is served, fresh or stale.
+def _called(call: Load) -> Awaitable[Any]:
+    found: object = call.load()
+    if not isawaitable(found):
+        raise ConfigurationError(
+            f"the load of {call.key!r} returned a {type(found).__name__}, which cannot be awaited:"
+            " expected an async function without arguments"
+        )
+    return found
+
+
+def _stale(recipe: Recipe, look: Look) -> Entry | None:
+    """The entry that is served while it is loaded anew.
 
     Raises:
         Exception: what the loader raised, where the entry stands for that.
@@ -293,9 +327,9 @@ def _served(recipe: Recipe, look: Look) -> Entry | None:
     entry = look.entry
     if entry is None or look.state in {"spare", "gone"}:
         return None
-    if entry.raised:
-        error = recipe.lifetime.error(entry)
-        if error is None:
-            return None
+    if not entry.raised:
+        return entry
+    error = recipe.lifetime.error(entry)
+    if error is not None:
         raise error
-    return entry
+    return None

@@ -34,10 +34,19 @@ class Reading:
         self._together = True
 
     async def ask(
-        self, keys: Sequence[str], tags: Sequence[str] = (), *, ages: bool = False
+        self,
+        keys: Sequence[str],
+        tags: Sequence[str] = (),
+        *,
+        ages: bool = False,
+        alone: bool = False,
     ) -> Read:
-        """What is under keys and tags, and with `ages` the time that the keys have left."""
-        if len(keys) != 1:
+        """What is under keys and tags, and with `ages` the time that the keys have left.
+
+        With `alone` it is asked for now, whoever asks for the same: a near tier may have heard of a
+        change in this turn of the loop, after another's question and before its answer.
+        """
+        if alone or len(keys) != 1:
             return await self._ask(keys, tags, ages=ages)
         shared, what = self._shared, (*keys, *tags, ages)
         while (turn := shared.lead(what)) is None:

@@ -88,5 +88,7 @@ def _full(parts: Any, codec: Codec, *, inline: bool) -> Entry:
             raise CorruptEntry(f"an entry with tag {tag!r}: {number!r}")
     if type(raised) is not bool:
         raise CorruptEntry(f"an entry that is {raised!r} instead of raised or not")
+    if raised and not (type(value) is list and value and type(value[0]) is str):
+        raise CorruptEntry("an entry of an error that does not begin with the error's name")
     entry: Entry = _new(Entry, (value, ttl, stale_for, stale_on_error, tags, raised, None))
     return entry

@@ -15,7 +15,7 @@ from symphonia_perf.cache._following import STANDALONE, Follower, Kind
 from symphonia_perf.cache._resume import ResumeToken
 from symphonia_perf.cache.keys import encode
 from symphonia_perf.cache.manager import Cache
-from symphonia_perf.errors import ConfigurationError
+from symphonia_perf.errors import ConfigurationError, NotOpen, SymphoniaError, WrongLoop
 from symphonia_perf.redis.commands import Commands
 from symphonia_perf.redis.elected import Elected
 from symphonia_perf.redis.lease import Lease
@@ -36,7 +36,8 @@ _HELLO = 5.0  # seconds to ask on opening what kind of server it is
 class ChangeStreamEvent(Event):
     """What became of the watching of a database.
 
-    `watching` is told when it begins or goes on, `interrupted` when the database failed under it.
+    `watching` is told when it begins or goes on, `interrupted` when the database failed under it,
+    `failed` when watching can never work here, which closing raises, too.
     `lost` is a history with a gap, so that the whole cache was cleared; `cleared` is a change that
     meant the same: a collection dropped, a document whose fields are not known any more. `lagging`
     is told once when changes are heard later than they should be, `caught_up` when that is over.
@@ -45,6 +46,7 @@ class ChangeStreamEvent(Event):
     kind: Kind
     database: str
     reason: str = ""
+    removed: int = 0  # entries and tags' generations that were cleared
     lag: float = 0.0  # seconds between the last change and its effect on the cache
 
     def warning(self) -> Warn | None:
@@ -53,10 +55,14 @@ class ChangeStreamEvent(Event):
         match self.kind:
             case "watching" | "caught_up":
                 return None
+            case "lost" if not self.removed:
+                return None  # a first start, or one after Redis was flushed: nothing was lost
             case "lagging":
                 return Warn(what, "lags behind", f"{self.lag:.1f} s")
             case "interrupted":
                 return Warn(what, "was interrupted", self.reason)
+            case "failed":
+                return Warn(what, "is not watched by this process", self.reason)
             case "lost" | "cleared":
                 return Warn(what, "cleared the cache", self.reason)
 
@@ -173,6 +179,7 @@ class ChangeStreamInvalidator:
         )
         self._binding = Binding(f"the watching of {db.name!r}")
         self._elected: Elected | None = None
+        self._fault: SymphoniaError | None = None  # by which watching can never work here
 
     async def __aenter__(self) -> Self:
         """Stand for election in the background.
@@ -184,7 +191,8 @@ class ChangeStreamInvalidator:
         self._binding.open()
         try:
             await self._greet()
-            self._elected = Elected(self._lease, self._follower.work)
+            self._fault = None
+            self._elected = Elected(self._lease, self._work)
             await self._elected.__aenter__()
         except BaseException:
             self._binding.close()
@@ -210,6 +218,8 @@ class ChangeStreamInvalidator:
             await elected.__aexit__(kind, error, traceback)
         finally:
             self._binding.close()
+        if self._fault is not None:
+            raise self._fault
 
     def stats(self) -> ChangeStreamStats:
         """What this process did of the watching since this was made."""
@@ -223,6 +233,14 @@ class ChangeStreamInvalidator:
             lag=follower.lag if follower.watching else None,
         )
 
+    async def _work(self, lease: Lease) -> None:
+        try:
+            await self._follower.work(lease)
+        except (ConfigurationError, NotOpen, WrongLoop) as error:
+            # To try again would not help; another process may be set up better.
+            self._fault = error
+            self._tell("failed", str(error), 0.0)
+
     async def _greet(self) -> None:
         """Return if the server may have change streams, or is not there yet."""
         try:
@@ -233,9 +251,14 @@ class ChangeStreamInvalidator:
         if "setName" not in hello and hello.get("msg") != "isdbgrid":
             raise ConfigurationError(STANDALONE)
 
-    def _tell(self, kind: Kind, reason: str, lag: float) -> None:
+    def _tell(self, kind: Kind, reason: str, lag: float, removed: int = 0) -> None:
         event = ChangeStreamEvent(
-            source="cache", kind=kind, database=self._db.name, reason=reason, lag=lag
+            source="cache",
+            kind=kind,
+            database=self._db.name,
+            reason=reason,
+            removed=removed,
+            lag=lag,
         )
         emit(self._observer, event)
 

@@ -3,7 +3,6 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import suppress
 from functools import partial, update_wrapper, wraps
 from threading import get_ident
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
@@ -12,7 +11,7 @@ from symphonia_perf.cache._arguments import Arguments, name_of
 from symphonia_perf.cache._loading import Load, Loading
 from symphonia_perf.cache.entry import Entry
 from symphonia_perf.cache.options import Recipe
-from symphonia_perf.errors import ConfigurationError, StoreError
+from symphonia_perf.errors import ConfigurationError
 
 __all__ = ["Cached", "Decorator", "WriterDecorator", "writer"]
 
@@ -159,7 +158,7 @@ def writer(
 
     Args:
         function: what writes.
-        changed: tells the cache, with the event's fields.
+        changed: tells the cache, with the event's fields, as many as are known.
         fields: each field's parameter, or what finds it in the result.
 
     Raises:
@@ -185,16 +184,32 @@ def writer(
         known = {f: bound.arguments[p] for f, p in fields.items() if isinstance(p, str)}
         try:
             result = await function(*args, **kwargs)
-        except BaseException:
+        except BaseException as error:
             # It may have been written all the same: a reply that was lost, a caller that left.
-            if not of_result:
-                with suppress(StoreError):
-                    await changed(known)
+            await _told(changed(known), error)
             raise
-        await changed({**known, **{field: find(result) for field, find in of_result.items()}})
+        for field, find in of_result.items():
+            try:
+                known[field] = find(result)
+            except Exception as error:
+                failure = ConfigurationError(
+                    f"{name} has returned, and {field}= did not find its field in the result:"
+                    f" {error!r}; entries that it names may be old"
+                )
+                await _told(changed(known), failure)
+                raise failure from error
+        await changed(known)
         return result
 
     return write
+
+
+async def _told(telling: Awaitable[None], error: BaseException) -> None:
+    """Tell the cache; what goes wrong with that is a note of the error, which comes first."""
+    try:
+        await telling
+    except Exception as failure:  # noqa: BLE001 - whatever it is, it must not hide the error
+        error.add_note(f"and the cache could not be told: {failure!r}")
 
 
 def asynchronous(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
@@ -217,4 +232,17 @@ def asynchronous(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, A
     call = type(function).__call__
     if inspect.iscoroutinefunction(call):
         return partial(call, function)
-    return partial(asyncio.to_thread, function)
+    return partial(asyncio.to_thread, partial(_carried, function))
+
+
+def _carried(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """What the function returns, in a thread.
+
+    Raises:
+        RuntimeError: it raised StopIteration, which no future takes: who waits would wait for ever.
+            Coroutines make the same of it (PEP 479).
+    """
+    try:
+        return function(*args, **kwargs)
+    except StopIteration as error:
+        raise RuntimeError(f"{name_of(function)} raised StopIteration") from error

@@ -1,6 +1,8 @@
 """A store behind a failure policy: each answer is counted, each failure is an event."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from symphonia_perf._core.breaker import Breaker, BreakerOptions, BreakerState, Permit, answered
@@ -10,7 +12,15 @@ from symphonia_perf.cache.entry import Entry, Generation, State
 from symphonia_perf.cache.stores import CacheStore, Found, Lease
 from symphonia_perf.errors import CorruptEntry, StoreError, StoreUnavailable
 
-__all__ = ["BreakerOptions", "CacheStats", "GuardedStore", "Look"]
+__all__ = [
+    "BreakerEvent",
+    "BreakerOptions",
+    "CacheStats",
+    "GuardedStore",
+    "Look",
+    "each_tried",
+    "not_bypassed",
+]
 
 T = TypeVar("T")
 _GetEntry: TypeAlias = Callable[[str], Awaitable[Entry | None]]
@@ -27,6 +37,41 @@ class Look(NamedTuple):
 _NO_ANSWER = Look(None, "gone", None)
 _BARE = Found({})
 _NEVER = BreakerOptions(failures=2**62)  # for a store that is always asked
+# Of this context only: what fails for others at the same time tells nothing about our own.
+_bypassed: ContextVar[list[StoreError] | None] = ContextVar("bypassed", default=None)
+
+
+@contextmanager
+def not_bypassed() -> Generator[None]:
+    """For whoever must know that the store did what it was told, also where it may be bypassed.
+
+    Raises:
+        StoreError: it did not; told only when the block is over.
+    """
+    failures: list[StoreError] = []
+    token = _bypassed.set(failures)
+    try:
+        yield
+    finally:
+        _bypassed.reset(token)
+    if failures:
+        raise failures[0]
+
+
+async def each_tried(steps: Iterable[Callable[[], Awaitable[object]]]) -> None:
+    """Take every step, also behind one that failed.
+
+    Raises:
+        StoreError: the first failure.
+    """
+    failure: StoreError | None = None
+    for step in steps:
+        try:
+            await step()
+        except StoreError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
 
 
 class GuardedStore:
@@ -278,4 +323,6 @@ class GuardedStore:
         """Raise the error that is being handled, or tell that the store was bypassed."""
         if self._raises:
             raise error
+        if (failures := _bypassed.get()) is not None:
+            failures.append(error)
         self._journal.bypassed(operation, error)

@@ -6,15 +6,16 @@ key. Different texts make different keys.
 
 A value is known by its text, because one id reaches a service as a `str` from the URL, as an
 `ObjectId` from the driver and as an `int` from JSON, and an entry that is deleted under one form
-must not live on under another: `1` and `"1"` share a key. None, True and False are not text: they
-are written `~none`, `~true` and `~false`, which no text can become.
+must not live on under another: `1` and `"1"` share a key. So do what MongoDB takes for equal: `1`
+and `1.0`, and one instant in any time zone, where a datetime without one is UTC. None, True and
+False are not text: they are written `~none`, `~true` and `~false`, which no text can become.
 """
 
 import inspect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
 from hashlib import blake2b
@@ -34,6 +35,7 @@ _PREFIX = re.compile(rf"{_WORD}+(?::{_WORD}+)*")
 _NAME = re.compile(rf"{_WORD}+")
 _PART = re.compile(rf"(?P<before>{_WORD}*)(?:\{{(?P<field>[^{{}}]+)\}}(?P<after>{_WORD}*))?")
 _MARKS = {None: "~none", True: "~true", False: "~false"}
+_LARGEST = 2.0**63  # from there no int of MongoDB is equal to a float
 _KINDS = (str, int, type(None), Enum, UUID, date, float, Decimal)
 _ALLOWED = (
     "str, int, bool, None, Enum, UUID, ObjectId, date, datetime, and finite float and Decimal"
@@ -75,11 +77,15 @@ def _text(value: object) -> str:
             return int.__repr__(value)
         except ValueError as error:  # more digits than Python writes
             raise ConfigurationError(f"an int that cannot be part of a key: {error}") from error
-    if isinstance(value, date):  # a datetime is one too
+    if isinstance(value, datetime):
+        return _instant(value).isoformat()
+    if isinstance(value, date):
         return value.isoformat()
     # NaN is not equal to itself, so nothing stored under it could be asked for again.
     if isinstance(value, float) and isfinite(value):
-        return float.__repr__(value)
+        # A shell writes every number as a double: 7.0, which the service asks for by 7.
+        is_whole = value.is_integer() and abs(value) < _LARGEST
+        return int.__repr__(int(value)) if is_whole else float.__repr__(value)
     if isinstance(value, UUID) or (isinstance(value, Decimal) and value.is_finite()):
         return str(value)
     if _is_object_id(type(value)):
@@ -87,6 +93,16 @@ def _text(value: object) -> str:
     raise ConfigurationError(
         f"{short(value)} ({type(value).__name__}) cannot be part of a key; allowed are {_ALLOWED}"
     )
+
+
+def _instant(value: datetime) -> datetime:
+    """The same in UTC: drivers of MongoDB give it so, with the zone or without, and take it so."""
+    if value.utcoffset() is None:
+        return value.replace(tzinfo=UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:  # of the first or last day that there is, where no zone but this has it
+        return value
 
 
 def can_encode(kind: type) -> bool:
@@ -115,6 +131,10 @@ def _digest(text: str) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyScheme:
     """Where a cache's keys live: under a prefix, and under a version of the values' shape.
+
+    Two caches in one store are apart if neither `start` begins with the other: `shop-eu` beside
+    `shop`, and `v2` beside `v1`. Under `shop` lie `shop:eu` and `shop:v2` as well, so its `clear()`
+    empties them, and its key `v2:plan:1` is the other's `plan:1`.
 
     ```python
     from symphonia_perf.cache import KeyScheme

@@ -72,7 +72,7 @@ class Lifetime:
     @property
     def keeps(self) -> bool:
         """Whether it keeps anything."""
-        return bool(self.ttl)
+        return bool(self.ttl) or self.negative is not None
 
     def entry(self, value: Any, tags: Mapping[str, Generation], chance: float) -> Entry | None:
         """The entry for a loader's result; None where it is not kept. `chance` is 0 to 1."""

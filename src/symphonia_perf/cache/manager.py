@@ -1,28 +1,37 @@
 """The cache itself: look, else load once, and never let a store's failure break a request."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from threading import get_ident
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack
 
 from symphonia_perf._core.breaker import BreakerOptions
-from symphonia_perf._core.clock import Clock, SystemClock
+from symphonia_perf._core.clock import Clock
 from symphonia_perf._core.durations import seconds
 from symphonia_perf._core.events import Observer
 from symphonia_perf._core.globs import Glob
-from symphonia_perf.cache._arguments import Arguments, name_of
+from symphonia_perf.cache._arguments import Arguments
+from symphonia_perf.cache._claims import Claims
+from symphonia_perf.cache._given import (
+    checked_function,
+    checked_mapping,
+    checked_observer,
+    checked_store,
+    listed,
+    steady,
+)
 from symphonia_perf.cache._journal import CacheStats, Journal
 from symphonia_perf.cache._loading import Load, Loading, chance
+from symphonia_perf.cache._naming import NO_TAGS, Naming
 from symphonia_perf.cache.decorator import Cached, Decorator, WriterDecorator, writer
 from symphonia_perf.cache.entry import MAX_TAGS, Entry
-from symphonia_perf.cache.guarded import GuardedStore
-from symphonia_perf.cache.keys import LONGEST, KeyScheme, Template
+from symphonia_perf.cache.guarded import GuardedStore, each_tried
+from symphonia_perf.cache.keys import KeyScheme, Template
 from symphonia_perf.cache.lifetime import Lifetime
 from symphonia_perf.cache.options import CallOptions, LoadOptions, Recipe, Ttl
-from symphonia_perf.cache.rules import InvalidationRules
+from symphonia_perf.cache.rules import Effects, InvalidationRules
 from symphonia_perf.cache.stores import CacheStore, hearing
 from symphonia_perf.errors import ConfigurationError
 from symphonia_perf.typing import Seconds
@@ -30,10 +39,7 @@ from symphonia_perf.typing import Seconds
 __all__ = ["Cache"]
 
 T = TypeVar("T")
-
-_NO_TAGS: Sequence[str] = ()
-_REMEMBERED = 1_024
-_PLAIN = frozenset({bool, int, float, str, type(None), timedelta, Lifetime})
+_LOADER = "an async function without arguments"
 
 
 class Cache:
@@ -70,7 +76,8 @@ class Cache:
 
     Args:
         store: where entries are kept; the cache opens nothing of it but the ear of a tiered one.
-        prefix: what every key begins with; default `cache`.
+        prefix: what every key begins with; default `cache`. It should not be the first parts of
+            another cache's, see `KeyScheme`.
         version: raise it when stored values change their shape: keys then begin with `cache:v2:`.
         ttl: seconds an entry is fresh, or a `Lifetime`; default an hour.
         rules: what `changed` makes of events.
@@ -98,7 +105,7 @@ class Cache:
         observer: Observer | None = None,
         clock: Clock | None = None,
     ) -> None:
-        if on_error not in {"bypass", "raise"}:
+        if on_error not in ("bypass", "raise"):
             raise ConfigurationError(f"on_error={on_error!r}: expected 'bypass' or 'raise'")
         if breaker is not None and not isinstance(breaker, BreakerOptions):
             raise ConfigurationError(f"breaker={breaker!r}: expected BreakerOptions(...) or None")
@@ -106,10 +113,15 @@ class Cache:
             raise ConfigurationError(f"loading={loading!r}: expected LoadOptions(...)")
         if rules is not None and not isinstance(rules, InvalidationRules):
             raise ConfigurationError(f"rules={rules!r}: expected InvalidationRules(on(...), ...)")
-        now = (clock or SystemClock()).monotonic
+        checked_observer(observer)
+        now = steady(clock)
         self._journal = Journal(observer=observer, now=now)
         self._store = GuardedStore(
-            store, raises=on_error == "raise", breaker=breaker, journal=self._journal, now=now
+            checked_store(store),
+            raises=on_error == "raise",
+            breaker=breaker,
+            journal=self._journal,
+            now=now,
         )
         self._loading = Loading(self._store, journal=self._journal, now=now)
         self._scheme = KeyScheme(prefix=prefix, version=version)
@@ -119,11 +131,9 @@ class Cache:
         )
         self._recipe = Recipe(ttl if isinstance(ttl, Lifetime) else plain, loading)
         self._rules = rules or InvalidationRules()
-        self._templates: dict[str, Template] = {}
-        # Of keys asked for lately the ones in the store: these have their hash, and joining a new
-        # text and hashing it takes a sixth of a hit in memory.
-        self._recent: dict[str, str] = {}
-        self._recipes: dict[Hashable, Recipe] = {}
+        self._claims = Claims()
+        self._naming = Naming(self._scheme, self._recipe)
+        self._recent = self._naming.recent
         self._changes: set[asyncio.Task[None]] = set()
         self._hearing = partial(hearing, store, self._start)
         self._ear = self._hearing()
@@ -136,7 +146,7 @@ class Cache:
             CommandError: the server refuses to tell a tiered store of changes.
             SymphoniaError: it is open already, or another cache has opened its tiered store.
         """
-        self._rules.check(self._templates.values())
+        self._rules.check(self._claims.templates)
         self._loading.open()
         self._changes = set()
         self._ear = self._hearing()
@@ -180,7 +190,7 @@ class Cache:
         Raises:
             NotOpen, WrongLoop: used outside `async with`, or elsewhere.
         """
-        return self._loading.at_hand(self._full(key))
+        return self._loading.at_hand(self._naming.full(key))
 
     async def get(self, key: str, default: Any = None) -> Any:
         """The value under `key`, or `default` when there is none.
@@ -192,7 +202,7 @@ class Cache:
             NotOpen, WrongLoop: used outside `async with`, or elsewhere.
             StoreError: the store failed and `on_error` is `raise`.
         """
-        full = self._full(key)
+        full = self._naming.full(key)
         entry = self._loading.at_hand(full)
         if entry is None:
             self._loading.check()
@@ -226,7 +236,7 @@ class Cache:
         try:
             full = self._recent[key]
         except (KeyError, TypeError):
-            full = self._remembered(key)
+            full = self._naming.remembered(key)
         peek = loading.peek
         if peek is not None and (entry := peek(full)) is not None:  # as `at_hand`
             journal = loading.journal
@@ -235,15 +245,16 @@ class Cache:
                 journal.hit(full)
             value = entry.value
             return value
-        recipe, tags = self._recipe, _NO_TAGS
+        recipe, tags = self._recipe, NO_TAGS
         if options:
-            recipe, tags = self._told(options)
+            recipe, tags = self._naming.told(options)
         landings, first = loading.flights.landings, loading.first(full, recipe, tags)
         look = None if first is None else await first
         if isinstance(look, Entry):
             value = look.value
         else:
-            value = await loading.result(Load(full, load, recipe, tags), look, landings)
+            call = Load(full, checked_function("load", load, _LOADER), recipe, tags)
+            value = await loading.result(call, look, landings)
         return value
 
     async def refresh(
@@ -254,9 +265,10 @@ class Cache:
         Until then the old entry is served, and it stays when `load` raises.
         """
         self._loading.check()
-        full = self._full(key)
-        recipe, tags = self._told(options)
-        value: T = await self._loading.fresh(Load(full, load, recipe, tags))
+        full = self._naming.full(key)
+        recipe, tags = self._naming.told(options)
+        call = Load(full, checked_function("load", load, _LOADER), recipe, tags)
+        value: T = await self._loading.fresh(call)
         return value
 
     async def set(
@@ -268,6 +280,7 @@ class Cache:
             NotOpen, WrongLoop: used outside `async with`, or elsewhere.
             StoreError: the store failed, or cannot hold the value, and `on_error` is `raise`.
         """
+        self._naming.full(key)  # before it is a key of a dict
         await self.set_many({key: value}, ttl=ttl, tags=tags)
 
     async def delete(self, key: str) -> bool:
@@ -283,12 +296,12 @@ class Cache:
         """
         return await self.delete_many([key]) == 1
 
-    # Many
+    # Many, in one round trip for each thousand of names
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
-        """The values that are there, in one round trip; raises as `get` does."""
+        """The values that are there, by bulk; raises as `get` does."""
         self._loading.check()
-        full = self._full_many(keys)
+        full = self._naming.full_many(keys)
         found = await self._store.read_many(list(full)) if full else {}
         return {full[key]: entry.value for key, entry in found.items() if not entry.raised}
 
@@ -299,13 +312,14 @@ class Cache:
         ttl: Ttl | None = None,
         tags: Iterable[str] = (),
     ) -> None:
-        """Store all of them in one round trip, with the same options; raises as `set` does."""
+        """Store all of them by bulk, with the same options; raises as `set` does."""
         self._loading.check()
+        checked_mapping("values", values)
         recipe, named = (
             self._recipe if ttl is None else self._recipe.varied({"ttl": ttl}),
-            self._tags(tags),
+            self._naming.tags(tags),
         )
-        for key in (full := self._full_many(values)):
+        for key in (full := self._naming.full_many(values)):
             await self._loading.flights.supersede(key)
         generations = await self._store.generations(named)
         if generations is None:
@@ -319,16 +333,16 @@ class Cache:
             await self._store.write(entries)
 
     async def delete_many(self, keys: Iterable[str]) -> int:
-        """Remove several entries in one round trip; how many there were. See `delete`."""
-        return await self._loading.delete(list(self._full_many(keys)))
+        """Remove several entries by bulk; how many there were. See `delete`."""
+        return await self._loading.delete(list(self._naming.full_many(keys)))
 
     async def invalidate_tags(self, tags: Iterable[str]) -> None:
-        """Make every entry gone that carries one of the tags, however many, in one round trip.
+        """Make every entry gone that carries one of the tags, however many those are.
 
         That holds for entries whose loader runs now, in any process. Raises as `delete` does.
         """
         self._loading.check()
-        named = self._tags(tags, at_most=None)
+        named = self._naming.tags(tags, at_most=None)
         for key in self._loading.flights.under_way(named):
             await self._loading.flights.supersede(key)
         if named:
@@ -346,7 +360,7 @@ class Cache:
                 `* ? [` means the character itself.
         """
         self._loading.check()
-        full = self._full(pattern)
+        full = self._naming.full(pattern)
         glob = Glob(full.encode("utf-8", "surrogatepass"))
         for key in self._loading.flights.under_way():
             if glob.matches(key.encode("utf-8", "surrogatepass")):
@@ -354,9 +368,10 @@ class Cache:
         return await self._store.delete_matching(full)
 
     async def clear(self) -> int:
-        """Remove every entry of this prefix and version, and nothing else; how many there were.
+        """Remove every entry under this prefix and version; how many there were.
 
-        See `invalidate_pattern`.
+        Those of a cache whose prefix continues this one (`cache:eu`), or has a version where this
+        has none, are under it too. See `invalidate_pattern`.
         """
         return await self.invalidate_pattern("*")
 
@@ -375,18 +390,19 @@ class Cache:
         Args:
             template: as in `plan:{plan_id}`; fields are the function's parameters. See `Template`.
             key: takes some of the function's parameters, by name, and gives a dict of the fields
-                that are no parameters: for arguments that have no place in a key.
+                that are no parameters, at every call: for arguments that have no place in a key.
             ignore: parameters that do not change the result, such as `self`.
             options: `ttl`, `stale_for`, `tags` (templates, too), `lock`, `timeout` and
                 `condition`; see `CallOptions`.
 
         Raises:
             ConfigurationError: the template is malformed or could make a key of another function
-                of this cache; a field is not a parameter, or a parameter is neither in the template
-                nor ignored; or the function's result cannot be cached.
+                of this cache (a function that its module defines again replaces the first, what
+                another function makes twice is two); a field is not a parameter, or a parameter is
+                neither in the template nor ignored; or the function's result cannot be cached.
         """
         parsed = Template(template)
-        named = [Template(tag) for tag in _listed("tags", options.get("tags", ()))]
+        named = [Template(tag) for tag in listed("tags", options.get("tags", ()))]
         recipe = self._recipe.varied(options)
         if len(named) > MAX_TAGS:
             raise ConfigurationError(f"tags: {len(named)} of them, an entry may have {MAX_TAGS}")
@@ -400,7 +416,7 @@ class Cache:
                 ),
                 recipe=recipe,
             )
-            self._claim(parsed, name_of(function))
+            self._claims.claim(parsed, function)
             return cached
 
         return decorate
@@ -410,7 +426,9 @@ class Cache:
     ) -> WriterDecorator:
         """A decorator for functions that write: afterwards it tells `changed(event, ...)`.
 
-        It tells also when the function raises or its caller is cancelled, as it may have written.
+        It tells also when the function raises or its caller is cancelled, as it may have written:
+        then the rules are applied whose fields are parameters. The function's own error is what is
+        raised, with a note where the cache could not be told.
 
         Args:
             event: one that the cache's rules are about.
@@ -427,7 +445,8 @@ class Cache:
         sources = {field: fields.get(field, field) for field in sorted(wanted)}
 
         async def changed(values: Mapping[str, Any]) -> None:
-            task = asyncio.get_running_loop().create_task(self.changed(event, **values))
+            effects = self._rules.effects(event, values, partly=True)
+            task = asyncio.get_running_loop().create_task(self._apply(effects))
             self._changes.add(task)
             task.add_done_callback(self._changes.discard)
             await asyncio.shield(task)
@@ -437,79 +456,24 @@ class Cache:
     async def changed(self, event: str, /, **fields: object) -> None:
         """Do what the rules say about this event, in at most three steps; raises as `delete` does.
 
+        A step that fails does not keep the others from being tried; then the first error is raised.
+
         Raises:
             ConfigurationError: no rule is about it, or a field is missing or unknown.
         """
         self._loading.check()
-        effects = self._rules.effects(event, fields)
+        await self._apply(self._rules.effects(event, fields))
+
+    async def _apply(self, effects: Effects) -> None:
         # Tags first: what is loaded from now on is right, and they are the quickest.
-        await self.invalidate_tags(effects.tags)
-        await self.delete_many(effects.delete)
-        for pattern in effects.match:
-            await self.invalidate_pattern(pattern)
+        await each_tried(
+            (
+                partial(self.invalidate_tags, effects.tags),
+                partial(self.delete_many, effects.delete),
+                *(partial(self.invalidate_pattern, pattern) for pattern in effects.match),
+            )
+        )
 
     def stats(self) -> CacheStats:
         """What happened since the cache was made."""
         return self._journal.stats(breaker=self._store.breaker)
-
-    # Inside
-
-    def _told(self, options: CallOptions) -> tuple[Recipe, Sequence[str]]:
-        """What a call says otherwise than the cache."""
-        tags = self._tags(options["tags"]) if "tags" in options else _NO_TAGS
-        # Plain options are the same in every call from one place, and a recipe takes 10 us to make.
-        told = tuple((name, type(o), o) for name, o in options.items() if name != "tags")
-        if not _PLAIN.issuperset(kind for _, kind, _ in told):
-            return self._recipe.varied(options), tags
-        recipe = self._recipes.get(told)
-        if recipe is None:
-            recipe = self._recipe.varied(options)
-            if len(self._recipes) >= _REMEMBERED:
-                self._recipes.clear()
-            self._recipes[told] = recipe
-        return recipe, tags
-
-    def _full(self, key: object) -> str:
-        if not isinstance(key, str) or not key or key[0] == "~":
-            raise ConfigurationError(
-                f"key={key!r}: expected a text such as 'plan:12345', not beginning with '~'"
-            )
-        return self._start + key
-
-    def _remembered(self, key: str) -> str:
-        full = self._full(key)
-        if len(self._recent) >= _REMEMBERED:
-            self._recent.clear()
-        if len(key) <= LONGEST:
-            self._recent[key] = full
-        return full
-
-    def _full_many(self, keys: Iterable[str]) -> dict[str, str]:
-        return {self._full(key): key for key in _listed("keys", keys)}
-
-    def _tags(self, tags: Iterable[str], *, at_most: int | None = MAX_TAGS) -> Sequence[str]:
-        found = list(dict.fromkeys(_listed("tags", tags)))
-        for tag in found:
-            if not isinstance(tag, str) or not tag:
-                raise ConfigurationError(f"tags: {tag!r} is no text such as 'plans'")
-        if at_most is not None and len(found) > at_most:
-            raise ConfigurationError(f"tags: {len(found)} of them, an entry may have {at_most}")
-        return [self._scheme.tags + tag for tag in found]
-
-    def _claim(self, template: Template, owner: str) -> None:
-        for other, taken in self._templates.items():
-            if other != owner and template.overlaps(taken):
-                raise ConfigurationError(
-                    f"template {template.pattern!r} of {owner} can make the same key as"
-                    f" {taken.pattern!r} of {other}: they would get each other's results"
-                )
-        self._templates[owner] = template
-
-
-def _listed(option: str, texts: Iterable[str]) -> Iterable[Any]:
-    """The texts, which nobody has looked at yet; one text alone is a mistake."""
-    if isinstance(texts, str):
-        raise ConfigurationError(
-            f"{option}={texts!r}: expected a list of {option}, as in [{texts!r}]"
-        )
-    return texts

@@ -7,11 +7,12 @@ from heapq import heapify, heappop, heappush
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
-from symphonia_perf._core.clock import Clock, SystemClock
+from symphonia_perf._core.clock import Clock
 from symphonia_perf._core.durations import seconds
 from symphonia_perf._core.events import CacheEvent, Observer, emit
 from symphonia_perf._core.globs import Glob
-from symphonia_perf.cache._copying import ATOMS, Make, copied, packed
+from symphonia_perf.cache._copying import ATOMS, Make, copied, packed, size_of
+from symphonia_perf.cache._given import checked_observer, steady
 from symphonia_perf.cache.entry import Entry, Generation
 from symphonia_perf.cache.stores import Found
 from symphonia_perf.errors import ConfigurationError
@@ -20,9 +21,11 @@ from symphonia_perf.typing import Seconds
 __all__ = ["MemoryCacheStore"]
 
 DEFAULT_ENTRIES = 10_000
-# What an entry costs beside the bytes of key and value (by tracemalloc, CPython 3.11): slot, entry,
-# two dict cells, its place in the queue of ends; and what reads a value from its bytes.
-OVERHEAD, READER = 540, 190
+# What an entry costs beside the bytes of key and value: slot, entry, two dict cells, its place in
+# the queue of ends; and what reads a value from its bytes. By the resident memory of a process with
+# 100,000 entries (CPython 3.11, `benchmarks/cache/bench_peers.py memory`).
+OVERHEAD, READER = 690, 160
+TAG = 120  # what each tag costs beside its name: text, number, its cell of a dict
 _new: Any = tuple.__new__
 _SLICE = 1_000  # keys that are looked at in one go where all of them are
 _TAGS = 100_000  # bumped tags that are remembered
@@ -118,8 +121,8 @@ class MemoryCacheStore:
 
     Args:
         max_entries: at most so many entries; default 10,000 when `max_bytes` is not given either.
-        max_bytes: at most so many bytes of keys, values and their overhead; needs `copy=True`,
-            because only bytes have a size. A value that alone exceeds it is not kept.
+        max_bytes: at most so many bytes of keys, tags, values and their overhead; needs
+            `copy=True`, because only bytes have a size. A value that alone exceeds it is not kept.
         copy: whether every reader gets an object of its own; default True.
         observer: gets a `CacheEvent` for every entry that leaves because room is needed.
         clock: where time comes from; the cache's own must run alike.
@@ -145,13 +148,16 @@ class MemoryCacheStore:
                 f"max_bytes={max_bytes!r} with copy=False: a shared object has no known size; use"
                 " max_entries, or copy=True"
             )
+        if type(copy) is not bool:
+            raise ConfigurationError(f"copy={copy!r}: expected True or False")
+        checked_observer(observer)
         if max_entries is None and max_bytes is None:
             max_entries = DEFAULT_ENTRIES
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._copy = copy
         self._observer = observer
-        self._now = (clock or SystemClock()).monotonic
+        self._now = steady(clock)
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
         self._ends: list[tuple[float, str]] = []  # a heap; may name what was replaced or removed
         self._generations = _Generations(_TAGS)
@@ -227,7 +233,9 @@ class MemoryCacheStore:
         """
         now = self._now()
         slots = {
-            key: self._slot(key, entry._replace(created=now), now) for key, entry in entries.items()
+            # As _replace(created=now), in a quarter of its 2 us.
+            key: self._slot(key, _new(Entry, (*entry[:-1], now)), now)
+            for key, entry in entries.items()
         }
         self._hold(slots, now)
 
@@ -301,12 +309,12 @@ class MemoryCacheStore:
         if self._max_bytes is None and (found := copied(entry.value)) is not None:
             value, make = found
             return _Slot(entry._replace(value=value), make, 0, now)
-        data, make = packed(entry.value)
-        size = len(key.encode("utf-8", "surrogatepass")) + len(data) + OVERHEAD
+        size = size_of(key) + OVERHEAD + sum(size_of(tag) + TAG for tag in entry.tags)
         if type(entry.value) in ATOMS:
-            return _Slot(entry, None, size, now)
+            return _Slot(entry, None, size + size_of(entry.value), now)
+        data, make = packed(entry.value)
         # The bytes are held by what reads them.
-        return _Slot(entry._replace(value=None), make, size + READER, now)
+        return _Slot(entry._replace(value=None), make, size + len(data) + READER, now)
 
     def _is_gone(self, slot: _Slot, now: float) -> bool:
         return now >= slot.until or self._currency.moved_from(slot.entry.tags)

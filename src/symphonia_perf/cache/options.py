@@ -1,5 +1,6 @@
 """How results are loaded, and what is kept of them: the options of one cached function."""
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, TypedDict
@@ -65,7 +66,8 @@ class CallOptions(TypedDict, total=False):
     """
 
     # Seconds that a result is fresh, a `Lifetime`, or a function of the result that gives one of
-    # these, or None for what is not kept; default the cache's own.
+    # these, or None for what is not kept; default the cache's own. Where the function raises, the
+    # result is served and not kept, and an event tells.
     ttl: Ttl
     # Seconds that a result is served after that, while one task loads it anew.
     stale_for: Seconds
@@ -77,7 +79,7 @@ class CallOptions(TypedDict, total=False):
     lock: Lock
     # Seconds that the loader may take, else its callers get `LoadTimeout`; None: any.
     timeout: Seconds | None
-    # Whether a result is stored.
+    # Whether a result is stored; where it raises, as with `ttl`.
     condition: Callable[[Any], bool]
 
 
@@ -137,16 +139,29 @@ class Recipe:
             )
         lifetime, choose, ttl = self.lifetime, self.choose, options.get("ttl")
         if callable(ttl):
+            _check_plain("ttl", ttl, "seconds, a Lifetime(...), or a function of the result")
             choose = ttl
         else:
             lifetime = Lifetime.of(ttl, lifetime)
         if (stale_for := options.get("stale_for")) is not None:
             lifetime = replace(lifetime, stale_for=stale_for)
+        condition = options.get("condition", self.condition)
+        if condition is not None and condition is not bool:  # the one class that says yes or no
+            _check_plain("condition", condition, "a function of the result")
         lock = options.get("lock", self.loading.lock)
         timeout = options.get("timeout", self.loading.timeout)
         return Recipe(
             lifetime=lifetime,
             loading=replace(self.loading, lock=lock, timeout=timeout),
             choose=choose,
-            condition=options.get("condition", self.condition),
+            condition=condition,
         )
+
+
+def _check_plain(option: str, function: object, expected: str) -> None:
+    """Refuse what could not answer about any result, before there is one."""
+    called = getattr(type(function), "__call__", None)  # noqa: B004 - not whether, but how
+    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+    if not callable(function) or is_async or isinstance(function, type):
+        kind = ", not an async one" if is_async else ""
+        raise ConfigurationError(f"{option}={function!r}: expected {expected}{kind}")

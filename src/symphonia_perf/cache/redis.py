@@ -6,11 +6,13 @@ from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
-from symphonia_perf._core.clock import Clock, SystemClock
+from symphonia_perf._core.clock import Clock
 from symphonia_perf._core.codecs import Codec, MsgpackCodec
 from symphonia_perf.cache import _wire
+from symphonia_perf.cache._given import checked_codec, steady
 from symphonia_perf.cache._reading import Reading
 from symphonia_perf.cache._shared_reads import ALONE, SharedReads
+from symphonia_perf.cache._walking import remove_matching
 from symphonia_perf.cache.entry import Entry, Generation
 from symphonia_perf.cache.stores import Found
 from symphonia_perf.errors import CommandError, ConfigurationError, CorruptEntry, LeaseLost
@@ -24,21 +26,26 @@ __all__ = ["RedisCacheStore"]
 _LONGEST = 100 * 365 * 86_400.0
 # A tag's generation is forgotten after so long without a bump, and entries that carry it with it.
 _GENERATION_LASTS = 30 * 86_400_000  # milliseconds
+# Names in one round trip: each has the whole deadline, and others' commands go in between.
+_SLICE = 1_000
 _new: Any = tuple.__new__
-_SLICE = 500  # keys that SCAN looks at in one go, which is how long it holds up other clients
 
 
 class RedisCacheStore:
     """A cache store in Redis or Valkey. Each operation is one round trip.
+
+    Of more than a thousand names it takes one for each thousand, one after the other; where one of
+    them fails, those before it have been done.
 
     Expiry is the server's, so no host's clock matters. An entry that this version of the library
     did not write, that was damaged, or that needs a package that is not installed here is reported
     as such and never raises. Tasks that read one key in one turn of the event loop share the
     command; each decodes an object of its own.
 
-    A tag's generation is a random number under the tag's own key: bumping it is one SET. Where it
-    is missing (never used, evicted, or thirty days old) it is written anew by the next reader, and
-    entries that carry the old one are gone.
+    A tag's generation is a random number under the tag's own key: bumping it is one SET, or, where
+    the server has no room for that, one UNLINK. Where it is missing (never used, removed, evicted,
+    or thirty days old) it is written anew by the next reader, and entries that carry the old one
+    are gone.
 
     Args:
         commands: what executes commands: `connect()`, or `wrap(client)` over a redis-py client.
@@ -72,8 +79,10 @@ class RedisCacheStore:
                 f"compress_above={compress_above!r} beside a codec: give it to the codec"
             )
         self._commands = commands
-        self._codec = codec or MsgpackCodec(compress_above=compress_above)
-        self._now = (clock or SystemClock()).monotonic
+        self._codec: Codec = MsgpackCodec(compress_above=compress_above)
+        if codec is not None:
+            self._codec = checked_codec(codec)
+        self._now = steady(clock)
         self._decode = _wire.reader(self._codec)
         self._shared = SharedReads()
         self._reading = Reading(commands, self._shared)
@@ -97,8 +106,24 @@ class RedisCacheStore:
         that were not asked for. With `ages` and not `check` it leaves the entries' tags to the
         caller, who may know them.
         """
+        if len(keys) <= _SLICE:
+            return await self._get_slice(keys, tags, ages=ages, check=check)
+        entries: dict[str, Entry] = {}
+        corrupt: list[str] = []
+        generations: Mapping[str, Generation] = {}
+        for start in range(0, len(keys), _SLICE):
+            part = keys[start : start + _SLICE]
+            found = await self._get_slice(part, tags, ages=ages, check=check)
+            entries.update(found.entries)
+            corrupt += found.corrupt
+            generations = found.generations
+        return Found(entries, corrupt, generations)
+
+    async def _get_slice(
+        self, keys: Sequence[str], tags: Sequence[str], *, ages: bool, check: bool
+    ) -> Found:
         sent = self._now()
-        data, left, numbers = await self._reading.ask(keys, tags, ages=ages)
+        data, left, numbers = await self._reading.ask(keys, tags, ages=ages, alone=not check)
         generations = _numbers(tags, numbers) if tags else {}
         if len(generations) < len(tags):
             generations.update(await self._seed([tag for tag in tags if tag not in generations]))
@@ -185,27 +210,23 @@ class RedisCacheStore:
     async def delete_matching(self, pattern: str) -> int:
         """Remove entries whose key is of this form: SCAN and UNLINK in slices, never KEYS.
 
-        Raises:
-            CommandError: on a cluster, where no one command looks at every node's keys.
+        On a cluster it walks through the keys of every primary, one after the other. A key that
+        moves to another node meanwhile may be missed.
         """
-        cursor, count = b"0", 0
-        keys: list[bytes] = []
-        while True:
-            commands: list[Sequence[Any]] = [("SCAN", cursor, "MATCH", pattern, "COUNT", _SLICE)]
-            if keys:
-                commands.append(("UNLINK", *keys))
-            (cursor, found), *removed = await self._commands.execute_many(commands)
-            count += sum(removed)
-            keys = found
-            if cursor == b"0":
-                break
-        return count + (await self._commands.execute("UNLINK", *keys) if keys else 0)
+        return await remove_matching(self._commands, pattern)
 
     async def bump_tags(self, tags: Sequence[str]) -> None:
-        """Give each tag another generation, one SET for each."""
+        """Give each tag another generation, one SET for each; a server without room forgets it."""
         # Not INCR: a generation that was evicted would start from 1 again, and entries of the first
         # one would come back to life.
-        await self._send([("SET", tag, _fresh_number(), "PX", _GENERATION_LASTS) for tag in tags])
+        commands = [("SET", tag, _fresh_number(), "PX", _GENERATION_LASTS) for tag in tags]
+        try:
+            await self._send(commands)
+        except CommandError as error:
+            if error.code != "OOM":
+                raise
+            # What frees memory is never refused; the next reader gives another number.
+            await self._send([("UNLINK", tag) for tag in tags])
 
     def lease(self, key: str, length: Seconds) -> "_RedisLease":
         """A lease to load `key`, renewed while it is held.
@@ -219,7 +240,12 @@ class RedisCacheStore:
         """The replies; one command takes the client's way for one, which is shorter."""
         if len(commands) == 1:
             return [await self._commands.execute(*commands[0])]
-        return await self._commands.execute_many(commands)
+        if len(commands) <= _SLICE:
+            return await self._commands.execute_many(commands)
+        replies: list[Reply] = []
+        for start in range(0, len(commands), _SLICE):
+            replies += await self._commands.execute_many(commands[start : start + _SLICE])
+        return replies
 
     async def _current(
         self, found: dict[str, Entry], generations: Mapping[str, Generation]

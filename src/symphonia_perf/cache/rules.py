@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from symphonia_perf.cache._given import listed
 from symphonia_perf.cache.keys import Template, encode
 from symphonia_perf.errors import ConfigurationError
 
@@ -95,8 +96,7 @@ def on(
     if not _is_text(event):
         raise ConfigurationError(f"event={event!r}: expected a name such as 'carrier.changed'")
     for option, texts in (("delete", delete), ("tags", tags), ("match", match)):
-        if isinstance(texts, str):
-            raise ConfigurationError(f"{option}={texts!r}: expected a list, as in [{texts!r}]")
+        listed(option, texts, of="patterns" if option == "match" else "templates")
     return Rule(
         event,
         tuple(Template(each) for each in delete),
@@ -160,23 +160,23 @@ class InvalidationRules:
             for each in group
         )
 
-    def effects(self, event: str, fields: Mapping[str, object]) -> Effects:
-        """What goes when this has happened.
+    def effects(self, event: str, fields: Mapping[str, object], *, partly: bool = False) -> Effects:
+        """What goes when this has happened; partly: as far as the fields tell.
 
         Raises:
             ConfigurationError: no rule is about it, a field is missing or unknown, or its value
                 cannot be part of a key.
         """
         wanted = self.fields(event)
-        if wanted != fields.keys():
+        if fields.keys() - wanted or (not partly and wanted - fields.keys()):
             raise ConfigurationError(
                 f"event {event!r} tells {sorted(wanted)}, not {sorted(fields)}"
             )
         rules = self._of(event)
         return Effects(
-            delete=_unique(_filled(each, fields) for rule in rules for each in rule.delete),
-            tags=_unique(_filled(each, fields) for rule in rules for each in rule.tags),
-            match=_unique(each.fill(fields) for rule in rules for each in rule.match),
+            delete=_unique(_filled(e, fields) for r in rules for e in r.delete if _told(e, fields)),
+            tags=_unique(_filled(e, fields) for r in rules for e in r.tags if _told(e, fields)),
+            match=_unique(e.fill(fields) for r in rules for e in r.match if _told(e, fields)),
         )
 
     def check(self, templates: Iterable[Template]) -> None:
@@ -202,7 +202,7 @@ class InvalidationRules:
                     )
 
     def _of(self, event: str) -> list[Rule]:
-        rules = self._rules.get(event)
+        rules = self._rules.get(event) if _is_text(event) else None
         if rules is None:
             near = get_close_matches(str(event), self._rules, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {list(self._rules)}"
@@ -212,6 +212,10 @@ class InvalidationRules:
 
 def _filled(template: Template, fields: Mapping[str, object]) -> str:
     return template.fill([fields[name] for name in template.fields])
+
+
+def _told(text: Template | _Pattern, fields: Mapping[str, object]) -> bool:
+    return fields.keys() >= set(text.fields)
 
 
 def _is_text(value: object) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
+from weakref import WeakKeyDictionary
 
 from symphonia_perf._core.binding import Binding
 from symphonia_perf._core.clock import Clock, SystemClock
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["TierStats", "TieredCacheStore"]
 
 T = TypeVar("T")
+
+# One flushes what another holds, and knows nothing of the other's tags.
+_near_stores: "WeakKeyDictionary[MemoryCacheStore, Binding]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,8 @@ class TieredCacheStore:
         far: has all entries.
         invalidation: `tracking` (default), or `pubsub` where that is not to be had.
         near_ttl: seconds that an entry is held near at most; default a minute.
-        max_tags: tags whose generations are remembered here; default 10,000.
+        max_tags: tags whose generations are remembered here, beside the near store's bounds;
+            default 10,000.
         listen_on: the client by which changes are heard, of the same server; default the far tier's
             own. To track, `connect(url)` need not be opened.
         clock: where time comes from; that of both tiers and of the cache must run alike.
@@ -130,6 +135,7 @@ class TieredCacheStore:
             self._hearing = Published(client, self._near)
             self.peek = self._checked_peek
         self._binding = Binding("this tiered store")
+        self._lent = _near_stores.setdefault(near, Binding("another store over this near one"))
 
     @asynccontextmanager
     async def listening(self, prefix: str) -> AsyncGenerator[None]:
@@ -141,13 +147,19 @@ class TieredCacheStore:
             ConfigurationError: the server, a proxy, the protocol or the user's rights forbid
                 tracking.
             CommandError: the server refuses for another reason.
-            SymphoniaError: it is open already: each cache needs a store of its own.
+            SymphoniaError: it is open already, or another over its near store is: each cache needs
+                stores of its own.
             NotOpen, WrongLoop: with `pubsub`, the client is not open here.
         """
         self._binding.open()
         try:
-            async with self._hearing.open(prefix):
-                yield
+            self._lent.open()
+            try:
+                self._store.follow(self._near.tags)
+                async with self._hearing.open(prefix):
+                    yield
+            finally:
+                self._lent.close()
         finally:
             self._binding.close()
 

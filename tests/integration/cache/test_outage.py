@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Any, Self
 
 import pytest
 from redis.asyncio import Redis
@@ -100,6 +101,99 @@ async def test_frozen_under_load_and_resumed(cache: Cache, redis_server: RedisSe
         redis_server.resume()
     await caches_again(cache)
     await storm(cache, "after")
+
+
+class Traffic:
+    """Requests of every kind, without a pause, until the block ends."""
+
+    WORKERS, KEYS = 20, 40
+
+    def __init__(self, cache: Cache) -> None:
+        self.cache, self.slowest, self.wrong, self.answers = cache, 0.0, 0, 0
+        options: list[dict[str, Any]] = [
+            *({}, {"tags": ["all", "key:{n}"]}, {"stale_for": 60}, {"lock": "distributed"}),
+            {"tags": ["all"], "lock": "distributed", "stale_for": 1, "ttl": 0.2},
+        ]
+        self.functions = [
+            cache.cached(f"f{place}:{{n}}", **each)(self.load) for place, each in enumerate(options)
+        ]
+
+    async def load(self, n: int) -> str:
+        await asyncio.sleep(0.001)
+        return f"loaded {n}"
+
+    async def work(self, number: int) -> None:
+        while True:
+            number += 1
+            n, call = number % self.KEYS, self.functions[number % len(self.functions)]
+            began = time.monotonic()
+            if number % 97 == 0:
+                await self.cache.invalidate_tags(["all"])
+            self.wrong += await call(n) != f"loaded {n}"
+            self.slowest = max(self.slowest, time.monotonic() - began)
+            self.answers += 1
+
+    async def __aenter__(self) -> Self:
+        self.tasks = [asyncio.create_task(self.work(7 * n)) for n in range(self.WORKERS)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        failed = [task for task in self.tasks if task.done()]
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        for task in failed:
+            task.result()
+
+    async def flows(self, *, hits: bool) -> None:
+        """Wait until so many more requests were answered, and so many by the cache."""
+        answers, found = self.answers, self.cache.stats().hits
+        for _ in range(1_000):
+            if self.answers >= answers + 200 and (not hits or self.cache.stats().hits > found + 50):
+                return
+            await asyncio.sleep(0.01)
+        pytest.fail(f"{self.answers - answers} answers in ten seconds")
+
+
+async def test_under_load_nothing_of_that_breaks_a_request(
+    redis_server: RedisServer, events: list[Event]
+) -> None:
+    redis_server.start()
+    redis_server.resume()
+    options = BreakerOptions(pause=PAUSE)
+    try:
+        async with (
+            connect(redis_server.url, deadline=DEADLINE, reconnect_most=0.1) as redis,
+            Cache(RedisCacheStore(redis), breaker=options, observer=events.append) as cache,
+            Traffic(cache) as traffic,
+        ):
+            await traffic.flows(hits=True)
+            redis_server.kill()
+            await traffic.flows(hits=False)
+            redis_server.start()
+            await traffic.flows(hits=True)
+            redis_server.pause()
+            await traffic.flows(hits=False)
+            redis_server.resume()
+            await traffic.flows(hits=True)
+            for command in (
+                ("FLUSHALL",),
+                ("SCRIPT", "FLUSH"),
+                ("CLIENT", "KILL", "TYPE", "normal"),
+            ):
+                for _ in range(3):
+                    redis_server.ask(*command)
+                    await traffic.flows(hits=False)
+                await traffic.flows(hits=True)
+    finally:
+        redis_server.resume()
+        redis_server.start()
+    assert traffic.wrong == 0
+    # A look, a lease, a look, a set and a release: each may wait for a deadline of its own.
+    assert traffic.slowest < 5 * DEADLINE + SLACK
+    assert {event.kind for event in events if isinstance(event, BreakerEvent)} == {
+        *("opened", "closed"),
+    }
 
 
 async def test_flushed(cache: Cache, redis_server: RedisServer) -> None:

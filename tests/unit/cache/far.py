@@ -40,6 +40,7 @@ class SlowLease:
         return True
 
     async def release(self) -> None:
+        await self._store.gates["release"].wait()
         self._store.leased.discard(self._key)
 
 
@@ -51,7 +52,7 @@ class SlowStore:
         self.data: dict[str, Entry] = {}
         self.bumps: Counter[str] = Counter()
         self.leased: set[str] = set()
-        names = ("get", "set", "delete", "scan", "bump", "lease")
+        names = ("get", "set", "delete", "scan", "bump", "lease", "release")
         self.gates = {name: asyncio.Event() for name in names}
         for gate in self.gates.values():
             gate.set()

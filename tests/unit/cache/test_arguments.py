@@ -177,7 +177,7 @@ def test_values_that_are_equal_and_not_the_same_are_told_apart() -> None:
     arguments = Arguments(Template("plan:{plan_id}"), plan, ())
     for _ in range(2):
         found = [arguments.place((value,), {})[0] for value in (1, True, 1.0, "1", None)]
-        assert found == [f"cache:plan:{text}" for text in ("1", "~true", "1.0", "1", "~none")]
+        assert found == [f"cache:plan:{text}" for text in ("1", "~true", "1", "1", "~none")]
 
 
 def test_what_is_ignored_first_is_not_remembered() -> None:
@@ -206,3 +206,23 @@ def test_tags_are_remembered_with_the_key_and_named_once() -> None:
             assert key == "shop:v2:p:1:1"
             names = ("plans", f"of:{tenant}", "by:1")
             assert tags == tuple(f"shop:v2:~tag:{name}" for name in names)
+
+
+def test_what_a_key_function_gave_is_not_remembered() -> None:
+    class Plans:
+        region = "eu"
+
+        def load(self, kind: str) -> None: ...
+
+    plans, tenant = Plans(), "acme"
+    arguments = Arguments(
+        Template("plans:{tenant}:{region}:{kind}"),
+        Plans.load,
+        ["self"],
+        key=lambda self: {"tenant": tenant, "region": self.region},
+    )
+    assert arguments.place((plans, "a"), {})[0] == "cache:plans:acme:eu:a"
+    tenant = "other"
+    assert arguments.place((plans, "a"), {})[0] == "cache:plans:other:eu:a"
+    plans.region = "us"
+    assert arguments.place((plans,), {"kind": "a"})[0] == "cache:plans:other:us:a"

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType, SimpleNamespace
@@ -383,6 +383,21 @@ async def test_a_store_that_fails_is_told_again(fails: str) -> None:
         assert setting.db.opened == [None, {"_data": "start"}]
 
 
+async def test_what_fails_for_others_meanwhile_is_not_told_again() -> None:
+    store = SlowStore()
+    setting = Setting(store=store)
+    async with setting.cache, watching(setting) as watcher:
+        store.failing.add("set")
+        store.gates["bump"].clear()
+        setting.db.say(change(1))
+        await until(lambda: "bump" in store.calls)
+        await setting.cache.set("another's", object())
+        assert setting.cache.stats().bypassed == 1
+        store.gates["bump"].set()
+        await until(lambda: watcher.stats().changes == 1)
+    assert "failed" not in setting.kinds
+
+
 async def test_a_cache_that_raises_is_told_again_too(setting: Setting) -> None:
     store = SlowStore()
     setting.cache = Cache(store, rules=RULES, on_error="raise")
@@ -424,6 +439,67 @@ async def test_one_watches_and_another_goes_on(setting: Setting) -> None:
             assert setting.db.opened == [None, {"_data": "1"}]
             await first.__aenter__()
     assert setting.told.count("lost") == 1
+
+
+@pytest.mark.parametrize("where", ["opening", "reading", "closing"])
+async def test_it_ends_where_the_driver_swallows_a_cancellation(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    waits, never = asyncio.Event(), asyncio.Event()
+
+    async def swallows() -> None:
+        if not waits.is_set():
+            waits.set()
+            with suppress(asyncio.CancelledError):
+                await never.wait()
+
+    async def watch(db: Database, *_: Any, **options: Any) -> Stream:
+        await swallows()
+        return Stream(db, options["start_after"])
+
+    async def read(stream: Stream) -> Any:
+        await swallows()
+        return await stream._db.script.get()
+
+    async def close(*_: object) -> None:
+        await swallows()
+
+    owner, name, stubborn = {
+        "opening": (Database, "watch", watch),
+        "reading": (Stream, "try_next", read),
+        "closing": (Stream, "__aexit__", close),
+    }[where]
+    monkeypatch.setattr(owner, name, stubborn)
+    if where == "closing":
+        setting.db.say(Failure())
+    watcher = setting.watcher()
+    await watcher.__aenter__()
+    await until(waits.is_set)
+    left = asyncio.create_task(watcher.__aexit__(None, None, None))
+    await asyncio.wait({left}, timeout=5)
+    assert left.done()
+    async with watching(setting):  # it has given back its lease
+        pass
+
+
+async def test_who_is_cancelled_meanwhile_waits_until_the_reading_has_ended() -> None:
+    over = asyncio.Event()
+
+    async def read() -> None:
+        while not over.is_set():
+            with suppress(asyncio.CancelledError):
+                await over.wait()
+
+    reading = asyncio.create_task(read())
+    stopping = asyncio.create_task(following._stopped(reading))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        stopping.cancel()
+    assert not stopping.done()
+    over.set()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    assert reading.done()
 
 
 async def test_other_routes_rules_prefixes_and_names_watch_for_themselves(
@@ -484,6 +560,16 @@ async def test_a_place_that_cannot_be_asked_for_is_an_error(setting: Setting) ->
     assert await ResumeToken(setting.redis, "other").load() is None
 
 
+async def test_a_first_start_over_an_empty_cache_is_no_trouble(setting: Setting) -> None:
+    for removed in (0, 1):
+        async with watching(setting) as watcher:
+            await setting.redis.execute("DEL", watcher._name)
+        lost = [e for e in setting.events if isinstance(e, ChangeStreamEvent) and e.kind == "lost"]
+        assert lost[-1].removed == removed
+        assert bool(lost[-1].warning()) == bool(removed)
+        await setting.cache.set("plan:1", 1)
+
+
 @pytest.mark.parametrize(
     ("kind", "warned"),
     [
@@ -496,7 +582,9 @@ async def test_a_place_that_cannot_be_asked_for_is_an_error(setting: Setting) ->
     ],
 )
 def test_what_is_trouble_is_warned_of(kind: Any, warned: str | None) -> None:
-    event = ChangeStreamEvent(source="cache", kind=kind, database="shop", reason="x", lag=12.34)
+    event = ChangeStreamEvent(
+        source="cache", kind=kind, database="shop", reason="x", removed=1, lag=12.34
+    )
     warning = event.warning()
     assert (warning.happened if warning else None) == warned
     if kind == "lagging":

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from symphonia_perf._core.events import CacheEvent, Event
 from symphonia_perf.cache import Cache, InvalidationRules, MemoryCacheStore, on
 from symphonia_perf.errors import ConfigurationError
 
@@ -34,6 +35,20 @@ async def test_calls_that_mean_the_same_share_a_result(cache: Cache) -> None:
     assert await cache.get(load.key("basic", page=2)) == [2]
     assert (load.__doc__, load.__name__) == ("Load it.", "load")  # type: ignore[attr-defined]
     assert list(inspect.signature(load).parameters) == ["kind", "page"]
+
+
+async def test_a_hit_in_memory_is_told() -> None:
+    events: list[Event] = []
+    async with Cache(MemoryCacheStore(), observer=events.append) as cache:
+
+        @cache.cached("plan:{plan_id}")
+        async def load_plan(plan_id: str) -> str:
+            return plan_id
+
+        assert [await load_plan("1") for _ in range(2)] == ["1", "1"]
+        kinds = [event.kind for event in events if isinstance(event, CacheEvent)]
+        assert kinds == ["miss", "load", "set", "hit"]
+        assert cache.stats().hits == 1
 
 
 async def test_the_other_methods_take_the_same_arguments(cache: Cache) -> None:
@@ -91,6 +106,17 @@ async def test_a_sync_function_runs_in_a_thread(cache: Cache) -> None:
     assert n == 3
     assert thread != threading.get_ident()
     assert await slow(3) == (n, thread)
+
+
+async def test_a_sync_function_that_stops_iterating_says_so(cache: Cache) -> None:
+    @cache.cached("first:{above}", timeout=5)
+    def first(above: int) -> int:
+        return next(n for n in (1, 2) if n > above)
+
+    assert await first(1) == 2
+    with pytest.raises(RuntimeError, match=r"\.first raised StopIteration") as caught:
+        await first(2)
+    assert isinstance(caught.value.__cause__, StopIteration)
 
 
 async def test_callables_that_are_async_in_other_ways(cache: Cache) -> None:
@@ -311,6 +337,43 @@ async def test_a_writer_tells_what_it_changed() -> None:
         with pytest.raises(ConnectionError):
             await make("B", 13)  # which one is known to nobody
         assert (change.__name__, change.__doc__) == ("change", "Change it.")
+
+
+PARTS = InvalidationRules(
+    on("plan.made", delete=["plan:{id}", "plans:{kind}"], tags=["plans"], match=["all:{id}*"]),
+)
+
+
+async def test_a_writer_whose_result_is_not_known_tells_what_is() -> None:
+    async with Cache(MemoryCacheStore(), rules=PARTS) as cache:
+
+        @cache.invalidates("plan.made", id=lambda plan: plan["_id"])
+        async def make(kind: str) -> dict[str, str]:
+            if kind == "lost":
+                raise ConnectionError("the reply was lost")
+            return {"id": "of another shape"}
+
+        for kind, error in (("lost", ConnectionError), ("basic", ConfigurationError)):
+            await cache.set_many({"plan:1": 1, f"plans:{kind}": 1})
+            await cache.set("tagged", 1, tags=["plans"])
+            with pytest.raises(error) as caught:
+                await make(kind)
+            assert await cache.get_many(["plan:1", f"plans:{kind}", "tagged"]) == {"plan:1": 1}
+        assert "id= did not find its field in the result: KeyError('_id')" in str(caught.value)
+        assert isinstance(caught.value.__cause__, KeyError)
+
+
+async def test_a_writers_own_error_comes_before_the_caches() -> None:
+    async with Cache(MemoryCacheStore(), rules=RULES) as cache:
+
+        @cache.invalidates("plan.changed")
+        async def change(plan_id: object) -> None:
+            raise ConnectionError(f"the reply about {type(plan_id).__name__} was lost")
+
+        with pytest.raises(ConnectionError, match="the reply about object was lost") as caught:
+            await change(object())
+        (note,) = caught.value.__notes__
+        assert note.startswith("and the cache could not be told: ConfigurationError(")
 
 
 async def test_a_writer_whose_caller_left_tells_all_the_same() -> None:

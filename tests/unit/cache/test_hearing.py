@@ -102,7 +102,9 @@ CHANGES: dict[str, Callable[[TieredCacheStore], Any]] = {
 
 
 @pytest.mark.parametrize("how", CHANGES)
-@pytest.mark.parametrize("on", [lambda: wrap(FakeAsyncRedis()), Server], ids=["fakeredis", "fake"])
+@pytest.mark.parametrize(
+    "on", [lambda: wrap(FakeAsyncRedis(), deadline=10.0), Server], ids=["fakeredis", "fake"]
+)
 async def test_what_one_changes_the_other_forgets(how: str, on: Callable[[], Any]) -> None:
     async with two(on()) as (one, other):
         now = (await one.get_many([], ["t"])).generations

@@ -1,5 +1,5 @@
 import enum
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from uuid import UUID
 
@@ -49,9 +49,22 @@ TEXTS = [
     (True, "~true"),
     (False, "~false"),
     (1.5, "1.5"),
+    (7.0, "7"),
+    (-0.0, "0"),
+    (2.0**62, "4611686018427387904"),
+    (2.0**63, "9.223372036854776e%2B18"),
     (Decimal("1.50"), "1.50"),
     (date(2026, 1, 2), "2026-01-02"),
     (datetime(2026, 1, 2, 3, 4, tzinfo=UTC), "2026-01-02T03%3A04%3A00%2B00%3A00"),
+    (datetime(2026, 1, 2, 3, 4), "2026-01-02T03%3A04%3A00%2B00%3A00"),  # noqa: DTZ001 - meant
+    (
+        datetime(2026, 1, 2, 4, 4, tzinfo=timezone(timedelta(hours=1))),
+        "2026-01-02T03%3A04%3A00%2B00%3A00",
+    ),
+    (
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))),
+        "0001-01-01T00%3A00%3A00%2B01%3A00",
+    ),
     (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
     (ObjectId("65a000000000000000000001"), "65a000000000000000000001"),
     (Subclassed("65a000000000000000000001"), "65a000000000000000000001"),

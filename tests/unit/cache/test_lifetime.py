@@ -55,6 +55,16 @@ def test_none_is_a_value_unless_it_is_told_otherwise() -> None:
     assert only.entry(0, {}, 0.5) is None
 
 
+def test_a_negative_time_stands_in_place_of_every_other() -> None:
+    only = Lifetime(ttl=0, negative=30, errors=(NotFound,), jitter=0)
+    missing = NotFound("plan", "7")
+    assert only.keeps
+    assert only.entry("there", {}, 0.0) is None
+    for entry in (only.entry(None, {}, 0.0), only.entry_of_error(missing, {}, 0.0)):
+        assert entry is not None
+        assert entry.ttl == 30
+
+
 def test_an_error_is_kept_by_name_and_arguments() -> None:
     lifetime = Lifetime(negative=5, errors=(NotFound,), jitter=0.5)
     entry = lifetime.entry_of_error(NotFound("plan", "7"), {"t": 1}, 1.0)

@@ -248,6 +248,50 @@ async def test_what_is_kept_depends_on_the_result(cache: Cache, far: SlowStore) 
     }
 
 
+def _open(value: dict[str, float]) -> float:
+    return value["open"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"ttl": _open}, {"ttl": lambda _: -1.0}, {"condition": lambda value: value["open"]}],
+    ids=["ttl raises", "ttl is none", "condition raises"],
+)
+async def test_a_result_that_a_function_fails_on_is_served_and_not_kept(
+    either: Cache, events: list[Event], options: Any
+) -> None:
+    assert await either.get_or_load("k", Loader({}), **options) == {}
+    assert await either.get("k") is None
+    assert kinds(events) == ["miss", "load", "error", "bypass lifetime", "miss"]
+
+
+async def test_a_stale_value_rests_when_a_function_fails_on_the_new_one(
+    cache: Cache, clock: Clock
+) -> None:
+    load = Loader({"open": 10.0})
+    await cache.get_or_load("k", load, ttl=_open, stale_for=60)
+    clock.now += 10.5
+    load.value = {}
+    for _ in range(5):
+        assert await cache.get_or_load("k", load, ttl=_open, stale_for=60) == {"open": 10.0}
+        await settle()
+    assert load.runs == 2
+    clock.now += 1.0
+    await cache.get_or_load("k", load, ttl=_open, stale_for=60)
+    await settle()
+    assert load.runs == 3
+
+
+async def test_an_error_that_cannot_be_kept_is_raised_all_the_same(far: SlowStore) -> None:
+    async with make(far, on_error="raise") as cache:
+        far.failing = {"set"}
+        kept = exactly(3600, negative=5, errors=(NotFound,))
+        with pytest.raises(NotFound, match="7") as caught:
+            await cache.get_or_load("k", Loader(NotFound("7")), ttl=kept)
+        (note,) = caught.value.__notes__
+        assert note.startswith("and it could not be kept: StoreUnavailable(")
+
+
 async def test_what_is_never_kept_costs_nothing(cache: Cache, far: SlowStore) -> None:
     load = Loader()
     for _ in range(2):
@@ -337,6 +381,24 @@ async def test_a_loader_that_raises_gives_the_next_one_its_turn(far: SlowStore) 
             await cache.get_or_load("k", Loader(LookupError()))
         assert not far.leased
         assert await cache.get_or_load("k", Loader()) == "loaded"
+
+
+async def test_nobody_waits_until_a_lease_is_given_back(far: SlowStore) -> None:
+    async with make(far, loading=DISTRIBUTED) as cache:
+        far.gates["release"].clear()
+        assert await cache.get_or_load("k", Loader(1)) == 1
+        assert far.leased == {"cache:k"}
+        await cache.delete("k")
+        again = asyncio.create_task(cache.get_or_load("k", Loader(2)))
+        await settle()
+        assert far.calls.count("lease") == 1  # not asked for what is on its way back
+        asyncio.get_running_loop().call_soon(far.gates["release"].set)
+        assert await again == 2
+        far.gates["release"].clear()
+        await cache.delete("k")
+        assert await cache.get_or_load("k", Loader(3)) == 3
+        asyncio.get_running_loop().call_later(0.01, far.gates["release"].set)
+    assert not far.leased  # closing waits for it
 
 
 async def test_who_waits_too_long_for_another_process_is_told(

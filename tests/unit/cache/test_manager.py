@@ -3,12 +3,25 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import nullcontext
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from symphonia_perf._core.events import BreakerEvent, BypassEvent, CacheEvent, Event
-from symphonia_perf.cache import BreakerOptions, Cache, CacheStats, Entry, Found, MemoryCacheStore
+from symphonia_perf.cache import (
+    TTL,
+    BreakerOptions,
+    Cache,
+    CacheStats,
+    Entry,
+    Found,
+    InvalidationRules,
+    Lifetime,
+    MemoryCacheStore,
+    on,
+)
 from symphonia_perf.errors import (
     ConfigurationError,
     NotEncodable,
@@ -96,6 +109,37 @@ async def test_a_slow_miss_does_not_load_again(cache: Cache, slow: SlowStore) ->
     assert await late == "loaded"
     assert load.runs == 1
     assert slow.calls.count("get") == 2
+
+
+async def test_a_miss_that_a_load_without_result_overtook_loads(
+    cache: Cache, slow: SlowStore
+) -> None:
+    slow.gates["get"].clear()
+    late = asyncio.create_task(cache.get_or_load("k", Loader("mine")))
+    await settle()
+    # It ends meanwhile, and what it found is not kept: there is still nothing to be found.
+    await cache.refresh("k", Loader("theirs"), condition=lambda _: False)
+    slow.gates["get"].set()
+    assert await late == "mine"
+    assert slow.calls == ["get", "get", "set"]
+
+
+async def test_what_callers_say_is_remembered_as_they_said_it(
+    cache: Cache, slow: SlowStore
+) -> None:
+    for n in range(1_100):
+        await cache.get_or_load(f"k{n}", Loader(), ttl=n + 1)
+        await cache.get_or_load("x" * 300 + str(n), Loader(), ttl=timedelta(seconds=n + 1))
+    assert {slow.data[f"cache:k{n}"].ttl for n in range(1_100)} == set(map(float, range(1, 1_101)))
+    assert max(map(len, (cache._recent, cache._naming._recipes))) <= 1_024
+    assert max(map(len, cache._recent)) <= 200
+    await cache.get_or_load("a", Loader(), ttl=1)
+    for ttl in (True, [1]):  # equal to 1 is not 1, and not everything is a key of a dict
+        with pytest.raises(ConfigurationError, match="ttl="):
+            await cache.get_or_load("a", Loader(), ttl=ttl)  # type: ignore[arg-type]
+    for n in (1, 2):
+        await cache.get_or_load(f"b{n}", Loader(), ttl=lambda _, n=n: n + 1)
+    assert [slow.data[f"cache:b{n}"].ttl for n in (1, 2)] == [2.0, 3.0]
 
 
 async def test_the_first_of_ten_callers_is_cancelled(cache: Cache) -> None:
@@ -458,31 +502,64 @@ async def test_a_hit_in_memory_suspends_nobody(events: list[Event]) -> None:
         assert kinds(events) == ["set", "hit", "hit"]
 
 
+@pytest.mark.parametrize("on_error", ["raise", "bypass"])
+async def test_of_an_event_every_step_is_tried(on_error: Any) -> None:
+    store = SlowStore()
+    rules = InvalidationRules(on("c", delete=["carrier:{id}"], tags=["carriers"], match=["l:*"]))
+    async with Cache(store, rules=rules, on_error=on_error) as cache:
+        store.failing |= {"bump", "delete"}
+        with pytest.raises(StoreUnavailable) if on_error == "raise" else nullcontext() as failed:
+            await cache.changed("c", id=1)
+        assert store.calls == ["bump", "delete", "scan"]
+        assert failed is None or failed.value.operation == "bump"
+
+
 async def test_a_far_store_has_nothing_to_peek_at(cache: Cache) -> None:
     await cache.set("k", 1)
     assert cache.peek("k") is None
 
 
-async def test_a_load_that_asks_for_its_own_key_fails_at_once(cache: Cache) -> None:
-    async def load() -> Any:
-        return await cache.get_or_load("k", load)
+@pytest.mark.parametrize("lock", ["local", "distributed", "none"])
+@pytest.mark.parametrize("lifetime", [exactly(60), TTL.ORDERS], ids=["kept", "never kept"])
+@pytest.mark.parametrize("way", ["call", "refresh"])
+async def test_a_load_that_asks_for_its_own_key_fails_at_once(
+    cache: Cache, lock: Any, lifetime: Lifetime, way: str
+) -> None:
+    runs = 0
 
-    with pytest.raises(SymphoniaError, match="'cache:k' asks for 'cache:k'"):
-        await cache.get_or_load("k", load)
+    @cache.cached("fibonacci:{n}", lock=lock, ttl=lifetime)
+    async def fibonacci(n: int) -> int:
+        nonlocal runs
+        runs += 1
+        again = fibonacci if way == "call" else fibonacci.refresh
+        return await again(n)
+
+    with pytest.raises(SymphoniaError, match=r"'cache:fibonacci:7' asks for 'cache:fibonacci:7'"):
+        await fibonacci(7)
+    assert runs == 1
 
 
 async def test_it_is_used_where_it_is_open(slow: SlowStore) -> None:
     cache = Cache(slow)
+
+    @cache.cached("cached")
+    async def cached() -> int:
+        return 1
+
     with pytest.raises(NotOpen, match="async with"):
         await cache.get("k")
     async with cache:
         await cache.set("k", 1)
         with pytest.raises(SymphoniaError, match="open already"):
             await cache.__aenter__()
-        with pytest.raises(WrongLoop):
-            await asyncio.to_thread(asyncio.run, cache.get("k"))
-    for use in (cache.set("k", 1), cache.delete("k"), cache.refresh("k", Loader())):
-        with pytest.raises(NotOpen):
+        for elsewhere in (cache.get("k"), cache.get_or_load("k", Loader()), cached()):
+            with pytest.raises(WrongLoop):
+                await asyncio.to_thread(asyncio.run, elsewhere)
+    for use in (
+        *(cache.set("k", 1), cache.delete("k"), cache.refresh("k", Loader())),
+        *(cache.get("k"), cache.get_or_load("k", Loader()), cached(), cached.refresh()),
+    ):
+        with pytest.raises(NotOpen, match="use it inside `async with`"):
             await use
     async with cache:
         assert await cache.get("k") == 1
@@ -545,6 +622,21 @@ async def test_a_key_is_a_text(cache: Cache, key: Any) -> None:
 async def test_one_text_is_not_a_list_of_keys(cache: Cache) -> None:
     with pytest.raises(ConfigurationError, match=r"expected a list of keys, as in \['plan:1'\]"):
         await cache.delete_many("plan:1")
+
+
+@pytest.mark.parametrize("nothing", [None, 5, b"k"], ids=repr)
+async def test_what_is_no_list_is_refused_by_name(cache: Cache, nothing: Any) -> None:
+    for use, name in (
+        (cache.get_many(nothing), "keys"),
+        (cache.delete_many(nothing), "keys"),
+        (cache.invalidate_tags(nothing), "tags"),
+        (cache.get_or_load("k", Loader(), tags=nothing), "tags"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"{name}=.*: expected a list of {name}$"):
+            await use
+    pairs: Any = [("k", 1)]
+    with pytest.raises(ConfigurationError, match="expected a dict of values by their keys, not"):
+        await cache.set_many(pairs)
 
 
 async def test_a_ttl_of_a_call_is_checked(cache: Cache) -> None:

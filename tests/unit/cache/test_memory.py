@@ -66,6 +66,31 @@ async def held(store: MemoryCacheStore, keys: str) -> str:
     return "".join((await store.get_many(list(keys))).entries)
 
 
+async def test_tags_count_as_bytes() -> None:
+    store = MemoryCacheStore(max_bytes=100_000)
+    await store.set_many({"k": Entry(value=1, ttl=9.0)})
+    bare = store.size
+    tags = {"x" * 100: 2**61, "y" * 50: 2**61}
+    await store.set_many({"k": Entry(value=1, ttl=9.0, tags=tags)})
+    assert 350 <= store.size - bare <= 450
+    tags = {"x" * 9_000: 1}
+    await store.set_many({f"k{n}": Entry(value=n, ttl=9.0, tags=tags) for n in range(50)})
+    assert store.size <= 100_000
+    assert len(store) <= 10
+
+
+@pytest.mark.parametrize(
+    ("atom", "size"),
+    [
+        *(("", 0), ("abc", 3), ("é", 2), ("\ud800", 3), (b"abc", 3)),
+        *((0, 8), (2**63, 16), (2**800, 108), (None, 16), (1.5, 16), (True, 8), (1j, 16)),
+    ],
+    ids=ascii,
+)
+def test_what_is_kept_as_it_is_has_a_size(atom: Any, size: int) -> None:
+    assert _copying.size_of(atom) == size
+
+
 async def test_the_least_recently_used_entry_leaves_first() -> None:
     store = MemoryCacheStore(max_entries=3)
     await fill(store, "a", "b", "c")

@@ -9,6 +9,13 @@ from symphonia_perf.errors import ConfigurationError
 RECIPE = Recipe(Lifetime(ttl=100, jitter=0), LoadOptions())
 
 
+async def _later(value: object) -> Any: ...
+
+
+class _Later:
+    async def __call__(self, value: object) -> Any: ...
+
+
 def test_what_a_call_does_not_say_is_the_caches() -> None:
     assert RECIPE.varied({}) == RECIPE
     assert RECIPE.varied({"tags": ["plans"]}) == RECIPE
@@ -24,6 +31,7 @@ def test_a_call_says_otherwise() -> None:
     assert (recipe.loading.lock, recipe.timeout, recipe.lease) == ("none", 3.0, 10.0)
     assert recipe.entry(1, {}, 0.0) == Entry(value=1, ttl=5.0, stale_for=2.0)
     assert recipe.entry(2, {}, 0.0) is None
+    assert RECIPE.varied({"condition": bool}).entry(0, {}, 0.0) is None
     assert RECIPE.varied({"timeout": None}).timeout is None
 
 
@@ -54,6 +62,12 @@ def test_only_what_may_be_stale_wants_ages(options: CallOptions, wants: bool) ->
         ({"stale_for": -1}, "stale_for=-1"),
         ({"lock": "global"}, r"lock='global': expected one of \['local', 'distributed', 'none'\]"),
         ({"timeout": 0}, "timeout=0"),
+        ({"ttl": Lifetime}, "ttl=<class .*: expected seconds, a Lifetime.*, or a function"),
+        ({"ttl": _later}, "ttl=<function .*, or a function of the result, not an async one"),
+        ({"ttl": _Later()}, "ttl=<.*, not an async one"),
+        ({"condition": _later}, "condition=.*: expected a function of the result, not an async"),
+        ({"condition": True}, "condition=True: expected a function of the result"),
+        ({"condition": Lifetime}, "condition=<class .*: expected a function of the result"),
         ({"tll": 5}, r"\['tll'\]: there is no such option; expected one of \['ttl'"),
     ],
     ids=str,

@@ -10,7 +10,8 @@ import pytest
 from fakeredis import FakeAsyncRedis
 
 from symphonia_perf._core.codecs import JsonCodec
-from symphonia_perf.cache import Entry, RedisCacheStore
+from symphonia_perf._core.events import CacheEvent, Event
+from symphonia_perf.cache import Cache, CacheStats, Entry, Lifetime, RedisCacheStore
 from symphonia_perf.errors import (
     CommandError,
     ConfigurationError,
@@ -47,7 +48,7 @@ class Recorder:
 
 
 async def test_each_operation_is_one_round_trip(client: FakeAsyncRedis) -> None:
-    recorder = Recorder(wrap(client))
+    recorder = Recorder(wrap(client, deadline=10.0))
     store = RedisCacheStore(recorder)
     await store.set_many({"a": Entry(value=1, ttl=1.0), "b": Entry(value=2, ttl=1.0)})
     await store.get_many(["a"])
@@ -64,19 +65,62 @@ async def test_each_operation_is_one_round_trip(client: FakeAsyncRedis) -> None:
     ]
 
 
+async def test_many_names_take_a_round_trip_for_each_thousand(client: FakeAsyncRedis) -> None:
+    recorder = Recorder(wrap(client, deadline=10.0))
+    store = RedisCacheStore(recorder)
+    keys = [f"k{n}" for n in range(2_001)]
+    numbers = (await store.get_many([], ["t"])).generations
+    await client.set("foreign", b"\x00")
+    recorder.trips.clear()
+    await store.set_many({key: Entry(value=key, ttl=9.0, tags=numbers) for key in keys})
+    found = await store.get_many([*keys, "foreign"], ["t"])
+    assert {key: entry.value for key, entry in found.entries.items()} == {key: key for key in keys}
+    assert (found.corrupt, found.generations) == (["foreign"], numbers)
+    await store.bump_tags(["t", *keys])
+    assert await store.delete_many([*keys, "none"]) == 2_001
+    sizes = [len(trip) for trip in recorder.trips]
+    assert sizes == [1_000, 1_000, 1, 1, 1, 1, 1_000, 1_000, 2, 1_000, 1_000, 2]
+
+
+async def test_a_tag_is_bumped_where_the_server_has_no_room(client: FakeAsyncRedis) -> None:
+    class Full(Recorder):
+        code = "OOM"
+
+        async def execute_many(self, commands: Sequence[Any], **options: Any) -> list[Any]:
+            if full and any(each[0] == "SET" for each in commands):
+                raise CommandError("no room", code=self.code)
+            return await super().execute_many(commands, **options)
+
+    full = False
+    server = Full(wrap(client, deadline=10.0))
+    store = RedisCacheStore(server)
+    tags = (await store.get_many([], ["t", "u"])).generations
+    await store.set_many({"a": Entry(value=1, ttl=9.0, tags=tags)})
+    full = True
+    await store.bump_tags(["t", "u"])
+    assert not (await store.get_many(["a"])).entries
+    full = False
+    again = await store.get_many(["a"], ["t", "u"])
+    assert not again.entries
+    assert not set(again.generations.values()) & set(tags.values())
+    full, server.code = True, "READONLY"
+    with pytest.raises(CommandError, match="no room"):
+        await store.bump_tags(["t", "u"])
+
+
 async def test_a_tag_without_a_generation_takes_one_more_trip_once(client: FakeAsyncRedis) -> None:
-    recorder = Recorder(wrap(client))
+    recorder = Recorder(wrap(client, deadline=10.0))
     store = RedisCacheStore(recorder)
     first = await store.get_many(["a"], ["t"])
     assert (await store.get_many(["a"], ["t"])).generations == first.generations
     assert recorder.trips == [["MGET"], ["SET", "MGET"], ["MGET"]]
     assert 29 * 86_400 < await client.ttl("t") <= 30 * 86_400
-    other = await RedisCacheStore(wrap(client)).get_many([], ["t"])
+    other = await RedisCacheStore(wrap(client, deadline=10.0)).get_many([], ["t"])
     assert other.generations == first.generations
 
 
 async def test_tags_that_were_not_asked_for_are_checked_too(client: FakeAsyncRedis) -> None:
-    recorder = Recorder(wrap(client))
+    recorder = Recorder(wrap(client, deadline=10.0))
     store = RedisCacheStore(recorder)
     now = (await store.get_many([], ["t", "u"])).generations
     await store.set_many({"k": Entry(value=1, ttl=60.0, tags=now)})
@@ -90,7 +134,7 @@ async def test_tags_that_were_not_asked_for_are_checked_too(client: FakeAsyncRed
 async def test_a_generation_that_is_lost_or_damaged_makes_entries_gone(
     client: FakeAsyncRedis, damage: bytes
 ) -> None:
-    store = RedisCacheStore(wrap(client))
+    store = RedisCacheStore(wrap(client, deadline=10.0))
     now = (await store.get_many([], ["t"])).generations
     await store.set_many({"k": Entry(value=1, ttl=60.0, tags=now)})
     if damage:
@@ -103,14 +147,14 @@ async def test_a_generation_that_is_lost_or_damaged_makes_entries_gone(
 
 
 async def test_a_key_that_somebody_made_last_has_no_age(client: FakeAsyncRedis) -> None:
-    store = RedisCacheStore(wrap(client))
+    store = RedisCacheStore(wrap(client, deadline=10.0))
     await store.set_many({"k": Entry(value=1, ttl=60.0, stale_for=5.0)})
     await client.persist("k")
     assert (await store.get_many(["k"], ages=True)).entries["k"].created is None
 
 
 async def test_reads_of_one_turn_share_a_command_and_no_object(client: FakeAsyncRedis) -> None:
-    recorder = Recorder(wrap(client))
+    recorder = Recorder(wrap(client, deadline=10.0))
     store = RedisCacheStore(recorder)
     await store.set_many({"k": Entry(value=[1], ttl=60.0, stale_for=1.0)})
     recorder.trips.clear()
@@ -126,7 +170,7 @@ async def test_reads_of_one_turn_share_a_command_and_no_object(client: FakeAsync
 
 
 async def test_reads_of_one_entry_are_shared_by_the_shorter_way_too(client: FakeAsyncRedis) -> None:
-    recorder = Recorder(wrap(client))
+    recorder = Recorder(wrap(client, deadline=10.0))
     store = RedisCacheStore(recorder)
     tags = (await store.get_many([], ["t"])).generations
     await store.set_many({"k": Entry(value=[1], ttl=60.0), "t:k": Entry([2], 60.0, tags=tags)})
@@ -143,8 +187,34 @@ async def test_reads_of_one_entry_are_shared_by_the_shorter_way_too(client: Fake
         await store.get_entry("k")
 
 
+async def test_a_cache_over_it_counts_what_it_finds(client: FakeAsyncRedis) -> None:
+    events: list[Event] = []
+    soft, plain = Lifetime(ttl=60, stale_for=60, jitter=0), Lifetime(ttl=60, jitter=0)
+    async with Cache(
+        RedisCacheStore(wrap(client, deadline=10.0)), observer=events.append, ttl=plain
+    ) as cache:
+
+        async def load() -> str:
+            return "loaded"
+
+        await client.set("cache:corrupt", b"foreign")
+        await cache.set("soft", "old", ttl=soft)
+        for key in ("corrupt", "soft", "none"):
+            await cache.get_or_load(key, load)
+            await cache.get_or_load(key, load)
+        assert cache.stats() == CacheStats(hits=4, misses=2, corrupt=1, loads=2, sets=3)
+        kinds = [event.kind for event in events if isinstance(event, CacheEvent)]
+        assert kinds == [
+            *("set", "corrupt", "miss", "load", "set", "hit"),
+            *("hit", "hit", "miss", "load", "set", "hit"),
+        ]
+        await client.pexpire("cache:soft", 30_000)  # it is stale by now, whoever reads it
+        assert await cache.get_or_load("soft", load) == "old"
+        assert cache.stats().stale == 1
+
+
 async def test_when_who_asks_is_cancelled_the_others_ask_themselves(client: FakeAsyncRedis) -> None:
-    recorder = Recorder(wrap(client))
+    recorder = Recorder(wrap(client, deadline=10.0))
     store = RedisCacheStore(recorder)
     await store.set_many({"k": Entry(value=1, ttl=60.0)})
     for ask in (lambda: store.get_entry("k"), lambda: store.get_many(["k"])):
@@ -174,7 +244,7 @@ async def test_a_cluster_says_once_that_keys_live_apart(client: FakeAsyncRedis) 
             self.refuse(*commands)
             return await super().execute_many(commands, **options)
 
-    recorder = Apart(wrap(client))
+    recorder = Apart(wrap(client, deadline=10.0))
     store = RedisCacheStore(recorder)
     await store.set_many({key: Entry(value=key, ttl=60.0) for key in "ab"})
     for ages in (False, True):
@@ -188,25 +258,27 @@ async def test_a_cluster_says_once_that_keys_live_apart(client: FakeAsyncRedis) 
 
 async def test_large_values_are_packed_where_that_is_asked_for(client: FakeAsyncRedis) -> None:
     value = "x" * 100_000
-    packing, plain = (RedisCacheStore(wrap(client), compress_above=n) for n in (1000, None))
+    packing, plain = (
+        RedisCacheStore(wrap(client, deadline=10.0), compress_above=n) for n in (1000, None)
+    )
     await packing.set_many({"big": Entry(value=value, ttl=60.0), "small": Entry(value=1, ttl=1.0)})
     assert await client.strlen("big") < 1000
     assert (await plain.get_many(["big"])).entries["big"].value == value
     with pytest.raises(ConfigurationError, match="compress_above=5 beside a codec"):
-        RedisCacheStore(wrap(client), codec=JsonCodec(), compress_above=5)
+        RedisCacheStore(wrap(client, deadline=10.0), codec=JsonCodec(), compress_above=5)
 
 
 async def test_without_zstd_a_packed_entry_is_a_miss_and_packing_is_refused(
     client: FakeAsyncRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await RedisCacheStore(wrap(client), compress_above=10).set_many(
+    await RedisCacheStore(wrap(client, deadline=10.0), compress_above=10).set_many(
         {"k": Entry(value="x" * 1000, ttl=60.0)}
     )
     monkeypatch.setitem(sys.modules, "zstandard", None)
-    found = await RedisCacheStore(wrap(client)).get_many(["k"])
+    found = await RedisCacheStore(wrap(client, deadline=10.0)).get_many(["k"])
     assert (list(found.corrupt), found.entries) == (["k"], {})
     with pytest.raises(MissingExtra, match="zstandard"):
-        RedisCacheStore(wrap(client), compress_above=10)
+        RedisCacheStore(wrap(client, deadline=10.0), compress_above=10)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +315,7 @@ GOOD = struct.pack(">BBd", 2, 0, 60.0)
     ids=repr,
 )
 async def test_foreign_bytes_are_named_and_never_raise(client: FakeAsyncRedis, data: bytes) -> None:
-    store = RedisCacheStore(wrap(client))
+    store = RedisCacheStore(wrap(client, deadline=10.0))
     await store.set_many({"good": Entry(value=1, ttl=60.0)})
     await client.set("bad", data)
     found = await store.get_many(["bad", "good", "none"])
@@ -252,7 +324,7 @@ async def test_foreign_bytes_are_named_and_never_raise(client: FakeAsyncRedis, d
 
 
 async def test_a_truncated_entry_is_named(client: FakeAsyncRedis) -> None:
-    store = RedisCacheStore(wrap(client))
+    store = RedisCacheStore(wrap(client, deadline=10.0))
     await store.set_many({"k": Entry(value={"a": [1, 2, 3]}, ttl=60.0)})
     data = await client.get("k")
     assert isinstance(data, bytes)
@@ -263,24 +335,26 @@ async def test_a_truncated_entry_is_named(client: FakeAsyncRedis) -> None:
 
 async def test_a_key_of_another_type_is_a_miss(client: FakeAsyncRedis) -> None:
     await client.rpush("list", "x")  # type: ignore[misc]  # typed as either colour
-    found = await RedisCacheStore(wrap(client)).get_many(["list"])
+    found = await RedisCacheStore(wrap(client, deadline=10.0)).get_many(["list"])
     assert not found.entries
 
 
 async def test_a_value_that_cannot_be_stored_keeps_all_from_being_sent(
     client: FakeAsyncRedis,
 ) -> None:
-    store = RedisCacheStore(wrap(client))
+    store = RedisCacheStore(wrap(client, deadline=10.0))
     with pytest.raises(NotEncodable):
         await store.set_many({"a": Entry(value=1, ttl=1.0), "b": Entry(value=object(), ttl=1.0)})
     assert await client.exists("a") == 0
 
 
 async def test_a_codec_of_choice(client: FakeAsyncRedis) -> None:
-    store = RedisCacheStore(wrap(client), codec=JsonCodec())
+    store = RedisCacheStore(wrap(client, deadline=10.0), codec=JsonCodec())
     await store.set_many({"k": Entry(value={"a": [1]}, ttl=60.0)})
     assert (await store.get_many(["k"])).entries["k"].value == {"a": [1]}
-    assert list((await RedisCacheStore(wrap(client)).get_many(["k"])).corrupt) == ["k"]
+    assert list((await RedisCacheStore(wrap(client, deadline=10.0)).get_many(["k"])).corrupt) == [
+        "k"
+    ]
 
 
 async def test_a_client_that_was_not_wrapped_is_refused(client: FakeAsyncRedis) -> None:

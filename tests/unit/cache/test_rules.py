@@ -26,6 +26,17 @@ def test_an_event_is_keys_tags_and_patterns() -> None:
     assert RULES.events == ("plan.changed", "carrier.changed", "user.changed", "order.changed")
 
 
+def test_an_event_that_is_known_in_part_does_what_that_part_says() -> None:
+    rules = InvalidationRules(
+        on("a", delete=["one:{id}", "two:{id}:{kind}"], tags=["all", "t:{kind}"], match=["m:{id}*"])
+    )
+    told = Effects(delete=("one:7",), tags=("all",), match=("m:7*",))
+    assert rules.effects("a", {"id": 7}, partly=True) == told
+    assert rules.effects("a", {}, partly=True) == Effects(tags=("all",))
+    with pytest.raises(ConfigurationError, match=r"tells \['id', 'kind'\], not \['ids'\]"):
+        rules.effects("a", {"ids": 7}, partly=True)
+
+
 def test_values_bring_no_pattern_along() -> None:
     effects = RULES.effects("user.changed", {"id": "*:?[a]"})
     assert effects.delete == ("user:%2A%3A%3F%5Ba%5D",)

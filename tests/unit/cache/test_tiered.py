@@ -115,6 +115,23 @@ async def test_a_read_that_a_change_overtakes_is_not_kept(by: str) -> None:
         assert await value(store) == "new"
 
 
+async def test_who_reads_after_a_change_was_heard_asks_for_itself() -> None:
+    # All in one turn of the loop, in which the server may well answer one and tell of a change.
+    server = FakeServer()
+    store = tiered(server)
+    async with store.listening(""):
+        server.accepting.clear()
+        before = len(server.trips)
+        reads = [store.get_many(["k"]) for _ in range(3)]
+        for each in reads[:2]:
+            each.send(None)
+        server.word.tell("k")
+        reads[2].send(None)
+        assert server.trips[before:] == [["k", "PTTL"]] * 3
+        for each in reads:
+            each.close()
+
+
 async def test_an_own_write_that_fails_may_have_been_done() -> None:
     server = FakeServer()
     store = tiered(server)
@@ -474,6 +491,21 @@ async def test_a_client_that_cannot_track_is_helped_by_another() -> None:
         await store.get_many(["k"])
         assert store.peek("k") is not None
     assert server.trips == []
+
+
+async def test_a_near_store_serves_one_at_a_time() -> None:
+    server, clock = FakeServer(), Clock()
+    near = MemoryCacheStore(clock=clock)
+    one, other = (tiered(server, near=near, clock=clock) for _ in range(2))
+    for store in (one, other):
+        async with store.listening(""):
+            with pytest.raises(SymphoniaError, match="another store over this near one is open"):
+                async with (other if store is one else one).listening(""):
+                    pass
+            tags = (await store.get_many([], ["t"])).generations
+            await store.set_many({"k": plain(1, tags=tags)})
+            await store.get_many(["k"])
+            assert store.peek("k") is not None
 
 
 async def test_stats() -> None:

@@ -18,7 +18,7 @@ ENTRIES = [
     Entry(value=None, ttl=60.0, stale_for=5.0, stale_on_error=2.5),
     Entry(value="x", ttl=0.25, tags={"cache:~tag:plans": 2**63 - 1, "é": 1}),
     Entry(value=["a.B", 1], ttl=1.0, raised=True),
-    Entry(value=1, ttl=1.0, stale_for=1.0, tags={"t": 7}, raised=True),
+    Entry(value=["a.B"], ttl=1.0, stale_for=1.0, tags={"t": 7}, raised=True),
     Entry(value=["x" * 100], ttl=1.0, stale_for=1.0, tags={"t": 7}),
 ]
 read = reader(CODECS[0])
@@ -65,6 +65,7 @@ def seven(place: int, value: Any) -> bytes:
         *(seven(place, value) for place in (1, 2, 3) for value in (-1.0, float("inf"), 1, "1")),
         *(seven(4, tags) for tags in (None, {"t": 1.0}, {1: 1}, {f"{n}": n for n in range(33)})),
         *(seven(5, raised) for raised in (0, None)),
+        *(pack([2, 60.0, 0.0, 0.0, {}, True, no]) for no in (5, None, "a.B", [], [{"a": 1}])),
         pack([3, 60.0, 1.0, 0.0, {}, False, "not bytes"]),
         pack([3, 60.0, 1.0, 0.0, {}, False, b"\xffnot of the codec"]),
     ],

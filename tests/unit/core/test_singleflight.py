@@ -146,6 +146,29 @@ async def test_closing_ends_runs_superseded_ones_included() -> None:
             await caller
 
 
+async def test_closing_ends_a_run_that_did_not_begin() -> None:
+    flights, load = SingleFlight[int](), Loader()
+    caller = asyncio.create_task(flights.run("k", load))
+    await asyncio.sleep(0)
+    await flights.aclose()
+    with pytest.raises(SymphoniaError, match="the load of 'k' was cancelled"):
+        await caller
+    assert load.runs == 0
+    assert "k" not in flights
+
+
+async def test_a_caller_that_wakes_finds_no_run_any_more() -> None:
+    flights, load = SingleFlight[int](), Loader()
+
+    async def twice() -> list[int]:
+        return [await flights.run("k", load), await flights.run("k", load)]
+
+    callers = [asyncio.create_task(twice()) for _ in range(3)]
+    await settle()
+    load.go.set()
+    assert await asyncio.gather(*callers) == [[1, 2]] * 3
+
+
 async def test_a_superseded_run_keeps_its_callers_and_gets_no_new_ones() -> None:
     flights, load = SingleFlight[int](), Loader()
     old = asyncio.create_task(flights.run("k", load))
@@ -195,6 +218,43 @@ async def test_a_run_that_asks_for_itself_fails_at_once() -> None:
 
     with pytest.raises(SymphoniaError, match="load of 'outer' asks for 'outer'"):
         await flights.run("outer", outer)
+
+
+async def test_a_run_for_one_caller_that_asks_for_itself_fails_at_once() -> None:
+    flights, others = SingleFlight[int](), SingleFlight[int]()
+
+    async def deeper(flight: Flight) -> int:
+        assert await others.alone("k", one) == 1  # the same key of somebody else
+        return await flights.alone(flight.key, deeper)
+
+    async def one(_: Flight) -> int:
+        return 1
+
+    with pytest.raises(SymphoniaError, match="'k' asks for 'k'"):
+        await flights.alone("k", deeper)
+    assert [await flights.alone("k", one) for _ in range(2)] == [1, 1]
+    assert "k" not in flights
+
+
+async def test_a_run_is_told_where_a_new_one_would_start_the_next() -> None:
+    flights = SingleFlight[int]()
+    left: list[asyncio.Task[None]] = []
+    go = asyncio.Event()
+
+    async def later() -> None:
+        await go.wait()
+        flights.refuse_circle("k")
+
+    async def load(_: Flight) -> int:
+        flights.refuse_circle("other")
+        with pytest.raises(SymphoniaError, match="'k' asks for 'k'"):
+            flights.refuse_circle("k")
+        left.append(asyncio.create_task(later()))
+        return 1
+
+    assert await flights.run("k", load) == 1
+    go.set()
+    await left[0]  # it has ended
 
 
 async def test_runs_that_wait_for_one_another_fail_at_once() -> None:

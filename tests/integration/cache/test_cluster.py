@@ -1,0 +1,142 @@
+"""A cache over redis-py's RedisCluster, on three primaries."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from redis.asyncio import RedisCluster
+
+from symphonia_perf._core.events import Event
+from symphonia_perf.cache import Cache, InvalidationRules, RedisCacheStore, on
+from symphonia_perf.errors import CommandError
+from symphonia_perf.redis import wrap
+
+pytestmark = pytest.mark.redis
+
+RULES = InvalidationRules(on("plan.changed", delete=["plan:{id}"], match=["plans:list*"]))
+
+
+@pytest.fixture
+async def nodes(redis_cluster: Any) -> AsyncIterator[tuple[Any, ...]]:
+    for node in redis_cluster.nodes:
+        node.start()
+        node.resume()
+    redis_cluster.wait_until_ok()
+    for node in redis_cluster.nodes:
+        node.ask("FLUSHALL")
+    yield redis_cluster.nodes
+    for node in redis_cluster.nodes:
+        node.resume()
+
+
+@pytest.fixture
+async def client(nodes: tuple[Any, ...]) -> AsyncIterator[RedisCluster]:
+    async with RedisCluster.from_url(nodes[0].url, socket_timeout=None) as client:
+        yield client
+
+
+@pytest.fixture
+async def cache(client: RedisCluster) -> AsyncIterator[Cache]:
+    async with (
+        wrap(client, deadline=5.0) as redis,
+        Cache(RedisCacheStore(redis), rules=RULES, on_error="raise") as cache,
+    ):
+        yield cache
+
+
+def held(nodes: tuple[Any, ...]) -> list[int]:
+    return [int(node.ask("DBSIZE")) for node in nodes]
+
+
+async def test_keys_of_all_nodes_are_one_cache(cache: Cache, nodes: tuple[Any, ...]) -> None:
+    values = {f"plan:{n}": {"id": n} for n in range(100)}
+    await cache.set_many(values)
+    assert min(held(nodes)) > 10
+    assert await cache.get_many([*values, "plan:none"]) == values
+    assert await cache.delete_many([*list(values)[:50], "plan:none"]) == 50
+    assert set(await cache.get_many(values)) == set(list(values)[50:])
+    await cache.changed("plan.changed", id=99)
+    assert await cache.get("plan:99") is None
+
+
+async def test_tags_and_leases_reach_every_node(cache: Cache) -> None:
+    runs = 0
+
+    @cache.cached("order:{n}", tags=["orders", "order:{n}"], lock="distributed", stale_for=60)
+    async def load(n: int) -> int:
+        nonlocal runs
+        runs += 1
+        return n
+
+    for _ in range(2):
+        assert await asyncio.gather(*(load(n) for n in range(30))) == list(range(30))
+    assert runs == 30
+    await cache.invalidate_tags(["order:7"])
+    await asyncio.gather(*(load(n) for n in range(30)))
+    assert runs == 31
+    await cache.invalidate_tags(["orders"])
+    await asyncio.gather(*(load(n) for n in range(30)))
+    assert runs == 61
+
+
+async def test_patterns_walk_through_every_primary(
+    cache: Cache, client: RedisCluster, nodes: tuple[Any, ...]
+) -> None:
+    await cache.set_many({f"plan:{n}": n for n in range(2_000)})
+    await cache.set("plans:list:all", [1])
+    await asyncio.gather(*(client.set(f"plan:{n}", "somebody else's") for n in range(10)))
+    assert await cache.invalidate_pattern("plan:1*") == 1_111
+    await cache.changed("plan.changed", id=0)
+    assert await cache.get("plans:list:all") is None
+    assert await cache.clear() == 2_000 - 1_111 - 1
+    assert sum(held(nodes)) == 10
+    assert not any("cmdstat_keys" in str(node.ask("INFO", "commandstats")) for node in nodes)
+
+
+async def test_who_may_not_walk_is_told(nodes: tuple[Any, ...]) -> None:
+    for node in nodes:
+        node.ask("ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all", "-eval", "-scan")
+    url = nodes[0].url.replace("redis://", "redis://app:secret@")
+    async with (
+        RedisCluster.from_url(url, socket_timeout=None) as client,
+        wrap(client, deadline=5.0) as redis,
+        Cache(RedisCacheStore(redis), on_error="raise") as cache,
+    ):
+        with pytest.raises(CommandError, match="no permissions to run the 'eval'"):
+            await cache.clear()
+    for node in nodes:
+        node.ask("ACL", "DELUSER", "app")
+
+
+async def test_a_frozen_node_holds_up_only_its_own_keys(
+    client: RedisCluster, nodes: tuple[Any, ...]
+) -> None:
+    events: list[Event] = []
+    deadline = 0.3
+
+    async def load() -> str:
+        return "loaded"
+
+    async with (
+        wrap(client, deadline=deadline) as redis,
+        Cache(RedisCacheStore(redis), observer=events.append) as cache,
+    ):
+        keys = [f"plan:{n}" for n in range(60)]
+        await cache.set_many(dict.fromkeys(keys, "cached"))
+        frozen = nodes[1]
+        theirs = {
+            key
+            for key in keys
+            if (node := client.get_node_from_key(f"cache:{key}")) and node.port == frozen.port
+        }
+        assert 5 < len(theirs) < 40
+        frozen.pause()
+        try:
+            async with asyncio.timeout(deadline + 3.0):
+                found = await asyncio.gather(*(cache.get_or_load(key, load) for key in keys))
+        finally:
+            frozen.resume()
+    expected = ["loaded" if key in theirs else "cached" for key in keys]
+    assert found == expected
+    assert cache.stats().breaker == "closed"  # most answers came
