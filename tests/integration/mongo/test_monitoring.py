@@ -38,6 +38,7 @@ pytestmark = [
 NAME = "symphonia_test_monitoring"
 ASYNC = [create_async_client, create_motor_client]
 SLEEPS = {"$where": "sleep(150) || true"}
+SLEEPS_LONG = {"$where": "sleep(2000) || true"}  # for what is given up long before
 
 
 @pytest.fixture(autouse=True)
@@ -232,7 +233,7 @@ class TestSlowOperations:
         async with client_of(create_async_client, PoolOptions.from_uri(url), slow) as client:
             with suppress(TimeoutError):
                 async with asyncio.timeout(0.05):
-                    await client[NAME]["orders"].find_one(SLEEPS)
+                    await client[NAME]["orders"].find_one(SLEEPS_LONG)
         assert "find" not in {e.command for e in seen if isinstance(e, SlowOperationEvent)}
         assert len(slow._pending) <= 1
 
