@@ -17,6 +17,7 @@ from symphonia_perf.cache import (
     LoadOptions,
     MemoryCacheStore,
     PeekableStore,
+    QuickStore,
     RedisCacheStore,
     Route,
     TieredCacheStore,
@@ -151,6 +152,10 @@ def stores(commands: Commands) -> None:
     far: CacheStore = RedisCacheStore(commands)
     Cache(near)
     Cache(far)
+    quick: QuickStore = RedisCacheStore(commands)
+    Cache(quick)
+    not_quick: QuickStore = MemoryCacheStore()  # type: ignore[assignment]
+    Cache(not_quick)
     not_peekable: PeekableStore = RedisCacheStore(commands)  # type: ignore[assignment]
     Cache(not_peekable)
     tiered = TieredCacheStore(MemoryCacheStore(), RedisCacheStore(commands), near_ttl=30)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from symphonia_perf.cache.stores import Lease as Lease
     from symphonia_perf.cache.stores import ListeningStore as ListeningStore
     from symphonia_perf.cache.stores import PeekableStore as PeekableStore
+    from symphonia_perf.cache.stores import QuickStore as QuickStore
     from symphonia_perf.cache.tiered import TieredCacheStore as TieredCacheStore
     from symphonia_perf.cache.tiered import TierStats as TierStats
 else:
@@ -57,7 +58,14 @@ else:
             "options": ("CallOptions", "LoadOptions"),
             "redis": ("RedisCacheStore",),
             "rules": ("InvalidationRules", "Rule", "on"),
-            "stores": ("CacheStore", "Found", "Lease", "ListeningStore", "PeekableStore"),
+            "stores": (
+                "CacheStore",
+                "Found",
+                "Lease",
+                "ListeningStore",
+                "PeekableStore",
+                "QuickStore",
+            ),
             "tiered": ("TierStats", "TieredCacheStore"),
         },
     )
@@ -86,6 +94,7 @@ __all__ = [
     "LoadOptions",
     "MemoryCacheStore",
     "PeekableStore",
+    "QuickStore",
     "RedisCacheStore",
     "Route",
     "Rule",

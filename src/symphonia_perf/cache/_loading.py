@@ -16,7 +16,7 @@ from symphonia_perf.cache._journal import Journal
 from symphonia_perf.cache.entry import Entry, Generation
 from symphonia_perf.cache.guarded import GuardedStore, Look
 from symphonia_perf.cache.options import Recipe
-from symphonia_perf.cache.stores import Lease
+from symphonia_perf.cache.stores import Found, Lease
 from symphonia_perf.errors import ConfigurationError, LoadTimeout, NotOpen, StoreError
 
 __all__ = ["Load", "Loading", "chance"]
@@ -66,6 +66,7 @@ class Loading:
 
     def __init__(self, store: GuardedStore, *, journal: Journal, now: Callable[[], float]) -> None:
         self._store = store
+        self.failed = store.failed  # what the quick way of `first` has found where it failed
         self.journal = journal
         self._now = now
         self._resting: dict[str, float] = {}
@@ -137,7 +138,7 @@ class Loading:
 
     def first(
         self, key: str, recipe: Recipe, tags: Sequence[str]
-    ) -> Coroutine[Any, Any, Entry | Look] | None:
+    ) -> Coroutine[Any, Any, Entry | Look | Found] | None:
         """A look at the store, to be awaited; None where it is not to be asked.
 
         What it finds is the result if it is an `Entry`, and else the business of `result`. A far
@@ -147,14 +148,17 @@ class Loading:
         """
         if recipe.keeps_nothing or self.flights.awaited(key):
             return None
-        return self._store.look(key, tags, ages=recipe.wants_ages)
+        quick = self._store.quick
+        if quick is None or tags or recipe.wants_ages:
+            return self._store.look(key, tags, ages=recipe.wants_ages)
+        return quick(key)
 
-    async def result(self, call: Load, look: Look | None, landings: int) -> Any:
+    async def result(self, call: Load, found: Look | Found | None, landings: int) -> Any:
         """What was found under the key, else what the loader returns, which is then stored.
 
         Args:
             call: what is wanted.
-            look: what the first look found, if there was one.
+            found: what the first look found, if there was one.
             landings: of the flights, before it.
 
         Raises:
@@ -167,7 +171,10 @@ class Loading:
         recipe, key, flights = call.recipe, call.key, self.flights
         if recipe.keeps_nothing:
             return await flights.alone(key, lambda _: self._timed(call))
+        look = await self._seen(key, found) if isinstance(found, Found) else found
         while look is not None:
+            if isinstance(look, Entry):
+                return self._hit(look)
             entry = _stale(recipe, look)
             if entry is not None:
                 self._refresh_behind(call._replace(generations=look.generations, spare=entry))
@@ -177,13 +184,19 @@ class Loading:
             if flights.awaited(key) or not flights.landed_since(key, landings):
                 break
             landings = flights.landings
-            again = await self._store.look(key, call.tags, ages=recipe.wants_ages)
-            if isinstance(again, Entry):
-                return again.value
-            look = again
+            look = await self._store.look(key, call.tags, ages=recipe.wants_ages)
         if recipe.loading.lock == "none":
             return await flights.alone(key, partial(self._load, call))
         return await flights.run(key, partial(self._load, call), labels=call.tags)
+
+    async def _seen(self, key: str, found: Found) -> Entry | Look:
+        """What the quick way has found."""
+        seen = self._store.seen(key, found)
+        return await self._store.look(key, (), ages=True) if seen is None else seen
+
+    def _hit(self, entry: Entry) -> Any:
+        self.journal.hits += 1
+        return entry.value
 
     async def fresh(self, call: Load) -> Any:
         """What the loader returns now, stored in place of what is there; raises as `result`."""
@@ -220,7 +233,7 @@ class Loading:
             # Somebody may have loaded it between our look and our turn.
             look = await self._store.look(call.key, call.tags, ages=call.recipe.wants_ages)
             if isinstance(look, Entry):
-                return look.value
+                return self._hit(look)
             if look.state == "fresh":
                 _stale(call.recipe, look)  # what another loader raised
             return await self._load_here(call._replace(generations=look.generations), flight)

@@ -17,13 +17,15 @@ from symphonia_perf._core.codecs import Codec, MsgpackCodec
 from symphonia_perf.cache.entry import MAX_TAGS, Entry
 from symphonia_perf.errors import CorruptEntry
 
-__all__ = ["encode", "reader"]
+__all__ = ["NO_TAGS", "encode", "reader"]
 
 _INLINE, _SEALED = 2, 3  # the forms; 1 was a struct
 _BARE = struct.Struct(">3sd")  # a list of three up to its value: mark, form, mark of a float; ttl
 _THREE = bytes([0x93, _INLINE, 0xCB])
 _SEVEN = b"\x97"
 _REST = Entry(value=None, ttl=0.0)[2:]
+NO_TAGS = Entry(value=None, ttl=0.0).tags
+"""The tags of what was a list of three; of a list of seven they are a dict, if an empty one."""
 _encode = msgspec.msgpack.Encoder().encode
 _new: Any = tuple.__new__
 

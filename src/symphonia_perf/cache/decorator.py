@@ -11,7 +11,7 @@ from symphonia_perf.cache._arguments import Arguments, name_of
 from symphonia_perf.cache._loading import Load, Loading
 from symphonia_perf.cache.entry import Entry
 from symphonia_perf.cache.options import Recipe
-from symphonia_perf.errors import ConfigurationError
+from symphonia_perf.errors import ConfigurationError, StoreError
 
 __all__ = ["Cached", "Decorator", "WriterDecorator", "writer"]
 
@@ -76,12 +76,16 @@ class Cached(Generic[P, R]):
             value = entry.value
             return value
         landings, first = loading.flights.landings, loading.first(key, self._recipe, tags)
-        look = None if first is None else await first
-        if isinstance(look, Entry):
-            value = look.value
+        try:
+            found = None if first is None else await first
+        except StoreError as error:
+            found = loading.failed(error)
+        if isinstance(found, Entry):
+            loading.journal.hits += 1
+            value = found.value
         else:
             load = partial(self._function, *given, **kwargs)
-            value = await loading.result(Load(key, load, self._recipe, tags), look, landings)
+            value = await loading.result(Load(key, load, self._recipe, tags), found, landings)
         return value
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:

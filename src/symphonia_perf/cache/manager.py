@@ -33,7 +33,7 @@ from symphonia_perf.cache.lifetime import Lifetime
 from symphonia_perf.cache.options import CallOptions, LoadOptions, Recipe, Ttl
 from symphonia_perf.cache.rules import Effects, InvalidationRules
 from symphonia_perf.cache.stores import CacheStore, hearing
-from symphonia_perf.errors import ConfigurationError
+from symphonia_perf.errors import ConfigurationError, StoreError
 from symphonia_perf.typing import Seconds
 
 __all__ = ["Cache"]
@@ -88,7 +88,8 @@ class Cache:
         clock: where durations and ages come from; the store's own must run alike.
 
     Raises:
-        ConfigurationError: an option that cannot work.
+        ConfigurationError: an option that cannot work; also of the methods, where an argument
+            cannot.
     """
 
     def __init__(
@@ -126,10 +127,8 @@ class Cache:
         self._loading = Loading(self._store, journal=self._journal, now=now)
         self._scheme = KeyScheme(prefix=prefix, version=version)
         self._start = self._scheme.start
-        plain = (
-            Lifetime() if isinstance(ttl, Lifetime) else Lifetime(ttl=seconds(ttl, option="ttl"))
-        )
-        self._recipe = Recipe(ttl if isinstance(ttl, Lifetime) else plain, loading)
+        lifetime = ttl if isinstance(ttl, Lifetime) else Lifetime(ttl=seconds(ttl, option="ttl"))
+        self._recipe = Recipe(lifetime, loading)
         self._rules = rules or InvalidationRules()
         self._claims = Claims()
         self._naming = Naming(self._scheme, self._recipe)
@@ -231,12 +230,12 @@ class Cache:
         """
         value: T
         loading = self._loading
-        if get_ident() != loading.thread:
-            loading.check()
         try:
             full = self._recent[key]
         except (KeyError, TypeError):
             full = self._naming.remembered(key)
+        if get_ident() != loading.thread:
+            loading.check()
         peek = loading.peek
         if peek is not None and (entry := peek(full)) is not None:  # as `at_hand`
             journal = loading.journal
@@ -249,12 +248,16 @@ class Cache:
         if options:
             recipe, tags = self._naming.told(options)
         landings, first = loading.flights.landings, loading.first(full, recipe, tags)
-        look = None if first is None else await first
-        if isinstance(look, Entry):
-            value = look.value
+        try:
+            found = None if first is None else await first
+        except StoreError as error:
+            found = loading.failed(error)
+        if isinstance(found, Entry):
+            loading.journal.hits += 1
+            value = found.value
         else:
             call = Load(full, checked_function("load", load, _LOADER), recipe, tags)
-            value = await loading.result(call, look, landings)
+            value = await loading.result(call, found, landings)
         return value
 
     async def refresh(

@@ -34,16 +34,23 @@ _TAGS = 100_000  # bumped tags that are remembered
 class _Slot:
     """An entry as it is held."""
 
-    __slots__ = ("entry", "fresh_until", "make", "size", "tagged", "until")
+    __slots__ = ("at_hand_until", "entry", "fresh_until", "make", "size", "until")
 
     def __init__(self, entry: Entry, make: Make, size: int, now: float) -> None:
         self.entry = entry
-        self.tagged = bool(entry.tags)
         self.make = make  # a reader's own value; None: the entry's
         self.size = size
         self.until = now + entry.lasts  # monotonic time
         # What stands for an error is nothing to hand out as it is.
         self.fresh_until = now if entry.raised else now + entry.ttl
+        # What has tags needs a look at them.
+        self.at_hand_until = now if entry.tags else self.fresh_until
+
+    def end(self, until: float) -> None:
+        """End at that time, if not fresh before."""
+        self.until = until
+        self.fresh_until = min(self.fresh_until, until)
+        self.at_hand_until = min(self.at_hand_until, until)
 
 
 class _Currency(Protocol):
@@ -127,6 +134,10 @@ class MemoryCacheStore:
         observer: gets a `CacheEvent` for every entry that leaves because room is needed.
         clock: where time comes from; the cache's own must run alike.
 
+    Attributes:
+        peek: gives the entry of a key at once, if it is there, fresh, no error, and its tags were
+            not bumped; else None.
+
     Raises:
         ConfigurationError: a bound that is not an int above 0, or `max_bytes` without copies.
     """
@@ -165,6 +176,7 @@ class MemoryCacheStore:
         self._leases: WeakValueDictionary[str, _MemoryLease] = WeakValueDictionary()
         self._bytes = 0
         self._evicted = 0
+        self.peek = self._peeking()
 
     def __len__(self) -> int:
         """How many entries it holds, the ended that nobody asked for included."""
@@ -180,20 +192,29 @@ class MemoryCacheStore:
         """How many entries left because room was needed."""
         return self._evicted
 
-    def peek(self, key: str) -> Entry | None:
-        """The entry at once, if it is there, fresh, no error, and its tags were not bumped."""
-        slots = self._slots
-        try:
-            slot = slots[key]  # half of what a call of get() takes
-        except KeyError:
+    def _peeking(self) -> Callable[[str], Entry | None]:
+        """A peek that looks nothing up but the entry: a method takes a twelfth more of a hit."""
+        slots, now, checked = self._slots, self._now, self._peek_checked
+        use = slots.move_to_end
+
+        def peek(key: str) -> Entry | None:
+            try:
+                slot = slots[key]  # half of what a call of get() takes
+            except KeyError:
+                return None
+            if now() < slot.at_hand_until:
+                use(key)
+                make = slot.make
+                return slot.entry if make is None else _own(slot.entry, make)
+            return checked(key, slot)
+
+        return peek
+
+    def _peek_checked(self, key: str, slot: _Slot) -> Entry | None:
+        entry, make = slot.entry, slot.make
+        if self._now() >= slot.fresh_until or self._currency.moved_from(entry.tags):
             return None
-        if self._now() >= slot.fresh_until:
-            return None
-        entry = slot.entry
-        if slot.tagged and self._currency.moved_from(entry.tags):
-            return None
-        slots.move_to_end(key)
-        make = slot.make
+        self._slots.move_to_end(key)
         return entry if make is None else _own(entry, make)
 
     async def get_many(
@@ -247,8 +268,7 @@ class MemoryCacheStore:
         """
         now = self._now()
         slot = self._slot(key, entry, now)
-        slot.until = until
-        slot.fresh_until = min(slot.fresh_until, until)
+        slot.end(until)
         self._hold({key: slot}, now)
 
     def drop(self, key: str) -> None:

@@ -28,6 +28,7 @@ _LONGEST = 100 * 365 * 86_400.0
 _GENERATION_LASTS = 30 * 86_400_000  # milliseconds
 # Names in one round trip: each has the whole deadline, and others' commands go in between.
 _SLICE = 1_000
+_NOTHING = Found({})
 _new: Any = tuple.__new__
 
 
@@ -145,18 +146,22 @@ class RedisCacheStore:
             found = await self._current(found, generations)
         return Found(found, corrupt, generations)
 
-    async def get_entry(self, key: str) -> Entry | None:
-        """The entry under one key, without its age: what `get_many` finds, by a shorter way.
+    async def get_entry(self, key: str) -> Entry | Found:
+        """What `get_many` finds under one key, by a shorter way.
 
-        Raises:
-            CorruptEntry: its bytes are foreign, newer or damaged.
+        It is the entry alone where that can be served as it is: it has a value and a time, and
+        nothing else.
         """
         # This is the path of most far hits: a coroutine more would take a fortieth of one.
         shared, turn = self._shared, ALONE
         if shared.readers > 0:
             leads = shared.lead(key)
             if leads is None:
-                return await self._get_followed(key)
+                answer = await shared.follow(key)
+                if answer is None:
+                    return await self.get_entry(key)
+                found = self._told(key, *answer)
+                return found if isinstance(found, Entry) else await self._with_current(found)
             turn = leads
         else:
             shared.readers = 1
@@ -173,21 +178,23 @@ class RedisCacheStore:
             shared.readers -= 1
         else:
             shared.tell(key, turn, (value,))
-        entry = None if value is None else self._decode(value)
-        if entry is not None and entry.tags:
-            return (await self._current({key: entry}, {})).get(key)
-        return entry
+        found = self._told(key, value)
+        return found if isinstance(found, Entry) else await self._with_current(found)
 
-    async def _get_followed(self, key: str) -> Entry | None:
-        """The same, of what another task of this turn asks for."""
-        answer = await self._shared.follow(key)
-        if answer is None:
-            return await self.get_entry(key)
-        (value,) = answer
-        entry = None if value is None else self._decode(value)
-        if entry is not None and entry.tags:
-            return (await self._current({key: entry}, {})).get(key)
-        return entry
+    def _told(self, key: str, value: Reply) -> Entry | Found:
+        """What the bytes under a key say; whether an entry's tags are current they do not."""
+        if value is None:
+            return _NOTHING
+        try:
+            entry = self._decode(value)
+        except CorruptEntry:
+            return Found({}, (key,))
+        return entry if entry.tags is _wire.NO_TAGS else Found({key: entry})
+
+    async def _with_current(self, found: Found) -> Found:
+        if not any(entry.tags for entry in found.entries.values()):
+            return found
+        return Found(await self._current(found.entries, {}))
 
     async def set_many(self, entries: Mapping[str, Entry]) -> None:
         """Store entries in place of what was there.
@@ -248,7 +255,7 @@ class RedisCacheStore:
         return replies
 
     async def _current(
-        self, found: dict[str, Entry], generations: Mapping[str, Generation]
+        self, found: Mapping[str, Entry], generations: Mapping[str, Generation]
     ) -> dict[str, Entry]:
         """Of these entries, those whose tags were not bumped."""
         others = sorted({tag for e in found.values() for tag in e.tags if tag not in generations})

@@ -8,7 +8,15 @@ from typing import NamedTuple, Protocol
 from symphonia_perf.cache.entry import Entry, Generation
 from symphonia_perf.typing import Seconds
 
-__all__ = ["CacheStore", "Found", "Lease", "ListeningStore", "PeekableStore", "hearing"]
+__all__ = [
+    "CacheStore",
+    "Found",
+    "Lease",
+    "ListeningStore",
+    "PeekableStore",
+    "QuickStore",
+    "hearing",
+]
 
 
 _NONE: Mapping[str, Generation] = MappingProxyType({})
@@ -43,6 +51,8 @@ class Lease(Protocol):
 
 class CacheStore(Protocol):
     """Keeps entries until their time is over, or until it needs the room.
+
+    `PeekableStore`, `QuickStore` and `ListeningStore` say what a store may have besides.
 
     `symphonia_perf.testing.cache_store.CacheStoreContract` is the test suite a store of your own
     proves itself on.
@@ -100,6 +110,18 @@ class PeekableStore(CacheStore, Protocol):
         """The entry if it is at hand, fresh, no error, and its tags were not bumped.
 
         None says nothing: `get_many` may still have it.
+        """
+        ...
+
+
+class QuickStore(CacheStore, Protocol):
+    """A store that has a shorter way to one entry than a bulk of one."""
+
+    async def get_entry(self, key: str) -> Entry | Found:
+        """What `get_many([key])` finds; the entry alone where it is to be served as it is.
+
+        That is where it has a value and a time and nothing else: it cannot be stale, stands for no
+        error, and has no tags.
         """
         ...
 

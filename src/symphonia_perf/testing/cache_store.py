@@ -81,6 +81,28 @@ class CacheStoreContract:
         found = await store.get_many(["plan:1"])
         assert found.entries["plan:1"].value is None
 
+    async def test_the_shorter_way_to_one_entry_finds_the_same(self, store: CacheStore) -> None:
+        get_entry = getattr(store, "get_entry", None)
+        if get_entry is None:  # see `QuickStore`
+            return
+        tags = (await store.get_many([], ["t"])).generations
+        entries = {
+            "plain": Entry(value={"a": [1]}, ttl=60.0),
+            "soft": Entry(value=1, ttl=60.0, stale_for=1.0),
+            "spare": Entry(value=1, ttl=60.0, stale_on_error=1.0),
+            "tagged": Entry(value=1, ttl=60.0, tags=tags),
+            "raised": Entry(value=["app.NotFound"], ttl=60.0, raised=True),
+        }
+        await store.set_many(entries)
+        for key in (*entries, "none"):
+            found, bulk = await get_entry(key), await store.get_many([key])
+            assert isinstance(found, Entry) is (key == "plain"), key
+            if not isinstance(found, Entry):
+                assert (found.entries, list(found.corrupt)) == (bulk.entries, [])
+        assert (await get_entry("plain")).value == {"a": [1]}
+        await store.bump_tags(["t"])
+        assert not (await get_entry("tagged")).entries
+
     async def test_a_second_set_replaces_value_and_ttl(self, store: CacheStore) -> None:
         await store.set_many({"plan:1": Entry(value="old", ttl=0.2)})
         await store.set_many({"plan:1": Entry(value="new", ttl=60.0)})

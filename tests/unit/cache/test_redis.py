@@ -4,6 +4,7 @@ import asyncio
 import struct
 import sys
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,15 +12,25 @@ from fakeredis import FakeAsyncRedis
 
 from symphonia_perf._core.codecs import JsonCodec
 from symphonia_perf._core.events import CacheEvent, Event
-from symphonia_perf.cache import Cache, CacheStats, Entry, Lifetime, RedisCacheStore
+from symphonia_perf.cache import (
+    BreakerOptions,
+    Cache,
+    CacheStats,
+    Entry,
+    Found,
+    Lifetime,
+    RedisCacheStore,
+)
 from symphonia_perf.errors import (
     CommandError,
     ConfigurationError,
-    CorruptEntry,
     MissingExtra,
     NotEncodable,
+    StoreTimeout,
+    StoreUnavailable,
 )
 from symphonia_perf.redis import Commands, wrap
+from tests.unit.cache.far import Clock, settle
 
 
 @pytest.fixture
@@ -169,6 +180,14 @@ async def test_reads_of_one_turn_share_a_command_and_no_object(client: FakeAsync
     assert [each.entries["k"].created is None for each in found] == [True] * 10 + [False] * 10
 
 
+def alone(key: str, found: Entry | Found) -> Any:
+    """The value that was found under the key."""
+    if isinstance(found, Found):
+        entry = found.entries.get(key)
+        return None if entry is None else entry.value
+    return found.value
+
+
 async def test_reads_of_one_entry_are_shared_by_the_shorter_way_too(client: FakeAsyncRedis) -> None:
     recorder = Recorder(wrap(client, deadline=10.0))
     store = RedisCacheStore(recorder)
@@ -178,20 +197,27 @@ async def test_reads_of_one_entry_are_shared_by_the_shorter_way_too(client: Fake
     for key, value in (("k", [1]), ("none", None), ("t:k", [2]), ("list", None)):
         recorder.trips.clear()
         found = await asyncio.gather(*(store.get_entry(key) for _ in range(10)))
-        values = [None if entry is None else entry.value for entry in found]
+        values = [alone(key, each) for each in found]
         assert values == [value] * 10
         assert value is None or len({id(each) for each in values}) == 10
         assert recorder.trips[:2] == [["GET"], ["GET"]]
     await client.set("k", b"foreign")
-    with pytest.raises(CorruptEntry):
-        await store.get_entry("k")
+    found = await asyncio.gather(*(store.get_entry("k") for _ in range(3)))
+    assert found == [Found({}, ("k",))] * 3
+    assert isinstance(await store.get_entry("t:k"), Found)  # it has more to say than its value
+    await store.bump_tags(["t"])
+    assert alone("t:k", await store.get_entry("t:k")) is None
 
 
-async def test_a_cache_over_it_counts_what_it_finds(client: FakeAsyncRedis) -> None:
+@pytest.mark.parametrize("listens", [True, False])
+async def test_a_cache_over_it_counts_what_it_finds(
+    client: FakeAsyncRedis, *, listens: bool
+) -> None:
     events: list[Event] = []
     soft, plain = Lifetime(ttl=60, stale_for=60, jitter=0), Lifetime(ttl=60, jitter=0)
+    observer = events.append if listens else None
     async with Cache(
-        RedisCacheStore(wrap(client, deadline=10.0)), observer=events.append, ttl=plain
+        RedisCacheStore(wrap(client, deadline=10.0)), observer=observer, ttl=plain
     ) as cache:
 
         async def load() -> str:
@@ -204,13 +230,91 @@ async def test_a_cache_over_it_counts_what_it_finds(client: FakeAsyncRedis) -> N
             await cache.get_or_load(key, load)
         assert cache.stats() == CacheStats(hits=4, misses=2, corrupt=1, loads=2, sets=3)
         kinds = [event.kind for event in events if isinstance(event, CacheEvent)]
-        assert kinds == [
+        assert not listens or kinds == [
             *("set", "corrupt", "miss", "load", "set", "hit"),
             *("hit", "hit", "miss", "load", "set", "hit"),
         ]
         await client.pexpire("cache:soft", 30_000)  # it is stale by now, whoever reads it
         assert await cache.get_or_load("soft", load) == "old"
         assert cache.stats().stale == 1
+
+
+@pytest.mark.parametrize("on_error", ["bypass", "raise"])
+async def test_a_cache_over_it_goes_without_it_and_comes_back(
+    client: FakeAsyncRedis, on_error: Any
+) -> None:
+    class Away(Recorder):
+        away = False
+
+        async def execute(self, *args: Any, deadline: Any = None) -> Any:
+            reply = await super().execute(*args, deadline=deadline)
+            if self.away:
+                raise StoreTimeout("late", store="redis", operation="GET")
+            return reply
+
+    recorder, clock = Away(wrap(client, deadline=10.0)), Clock()
+    store = RedisCacheStore(recorder, clock=clock)
+    breaker = BreakerOptions(failures=3, lasting=0.2, pause=1)
+    async with Cache(store, breaker=breaker, clock=clock, on_error=on_error) as cache:
+
+        @cache.cached("plan:{plan_id}")
+        async def load_plan(plan_id: str) -> str:
+            return f"loaded {plan_id}"
+
+        async def ask(plan_id: str) -> str:
+            clock.now += 0.25
+            try:
+                one = await load_plan(plan_id)
+                load = partial(load_plan.uncached, plan_id)
+                other = await cache.get_or_load(f"plan:{plan_id}", load)
+            except StoreTimeout:
+                return "late"
+            except StoreUnavailable:
+                return "open"
+            assert one == other
+            return one
+
+        assert await ask("1") == "loaded 1"
+        recorder.away = True
+        found = [await ask("1") for _ in range(4)]
+        raised = ["late", "late", "late", "open"]
+        assert found == (["loaded 1"] * 4 if on_error == "bypass" else raised)
+        assert (cache.stats().breaker, cache.stats().opened) == ("open", 1)
+        assert cache.stats().bypassed == (8 if on_error == "bypass" else 0)
+        recorder.away, clock.now = False, clock.now + 1.0
+        recorder.trips.clear()
+        hits = cache.stats().hits
+        assert await ask("1") == "loaded 1"
+        assert cache.stats().breaker == "closed"
+        assert cache.stats().hits == hits + 2
+        assert recorder.trips == [["GET"]] * 2
+
+
+async def test_who_is_late_to_tell_of_an_open_breaker_tells_nothing(
+    client: FakeAsyncRedis,
+) -> None:
+    gate = asyncio.Event()
+
+    class Frozen(Recorder):
+        async def execute(self, *args: Any, deadline: Any = None) -> Any:
+            if args[0] == "GET":
+                await gate.wait()
+                raise StoreTimeout("late", store="redis", operation="GET")
+            return await super().execute(*args, deadline=deadline)
+
+    clock = Clock()
+    store = RedisCacheStore(Frozen(wrap(client, deadline=10.0)), clock=clock)
+    breaker = BreakerOptions(failures=1, lasting=0, pause=1)
+    async with Cache(store, breaker=breaker, clock=clock) as cache:
+
+        async def load() -> str:
+            return "loaded"
+
+        crowd = [asyncio.create_task(cache.get_or_load(f"k{n}", load)) for n in range(10)]
+        await settle()
+        gate.set()
+        assert await asyncio.gather(*crowd) == ["loaded"] * 10
+        assert (cache.stats().bypassed, cache.stats().opened) == (10, 1)
 
 
 async def test_when_who_asks_is_cancelled_the_others_ask_themselves(client: FakeAsyncRedis) -> None:
