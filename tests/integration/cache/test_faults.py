@@ -262,7 +262,6 @@ async def test_a_function_that_calls_itself_with_the_same_key_is_told(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)  # it only computes: 15 s alone, three times that under coverage and load
 async def test_a_million_keys_against_64_megabytes() -> None:
     bound = 64 * 2**20
     store = MemoryCacheStore(max_bytes=bound)
