@@ -9,7 +9,7 @@ marker, by which a store shows that it has heard of the write.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import product
 from typing import Any, TypeAlias
@@ -72,7 +72,12 @@ class Process:
             flush(hears=hears)
             self.heard |= history.done  # it holds nothing that was written before
 
+        def on_own(names: Sequence[str]) -> None:
+            for name in names:  # also where it failed: nothing was heard by that
+                changed(name)
+
         near.changed, near.flush = on_changed, on_flush  # type: ignore[method-assign]
+        near.changed_many = on_own  # type: ignore[method-assign]
 
     async def read(self, key: str) -> None:
         """Read a key."""
