@@ -1,7 +1,10 @@
 """GET of a 2 KB value: `wrap()` against the redis-py client it wraps, with and without its timeout.
 
+`generic` is the way for clients that are not plainly redis-py's own, as those of a subclass: by
+redis-py's `Pipeline`.
+
 Run: .venv/bin/python benchmarks/redis/bench_adapter.py [--quick]
-Both take turns within a round; the ratio of medians is what to read. Server and client sit on
+They take turns within a round; the ratio of medians is what to read. Server and client sit on
 different cores where there are two.
 """
 
@@ -25,15 +28,26 @@ from symphonia_perf.testing.servers import redis_server
 TASKS = (1, 64, 256)
 
 
+class Own(Redis):
+    """Somebody's subclass."""
+
+
 async def main(url: str, rounds: int, seconds: float) -> None:
     for timeout in (5.0, None):
         # Plain redis-py opens a connection per concurrent command; the default pool allows 100.
         client = Redis.from_url(url, socket_timeout=timeout, max_connections=512)
+        own = Own.from_url(url, socket_timeout=timeout, max_connections=512)
         await client.set("key", VALUE)
-        async with client, wrap(client, deadline=30.0) as adapter:
+        async with (
+            client,
+            own,
+            wrap(client, deadline=30.0) as adapter,
+            wrap(own, deadline=30.0) as generic,
+        ):
             sides: dict[str, Get] = {
                 "plain": partial(client.get, "key"),
                 "wrapped": partial(adapter.execute, "GET", "key"),
+                "generic": partial(generic.execute, "GET", "key"),
             }
             for tasks in TASKS:
                 rates: dict[str, list[float]] = {name: [] for name in sides}
@@ -53,6 +67,7 @@ async def main(url: str, rounds: int, seconds: float) -> None:
                     seconds=seconds,
                     per_second=medians,
                     ratio=round(medians["wrapped"] / medians["plain"], 2),
+                    generic_ratio=round(medians["generic"] / medians["plain"], 2),
                 )
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import redis.exceptions as driver
 
 from symphonia_perf.errors import CommandError, StoreError, StoreTimeout, StoreUnavailable
-from symphonia_perf.redis._replies import UNSERVED
+from symphonia_perf.redis._replies import UNSERVED, explained, timed_out
+from symphonia_perf.redis._slots import Late
 
 __all__ = ["cannot_be_routed", "translate"]
 
@@ -28,12 +29,14 @@ def translate(reply: Any, operation: str) -> Any:
     """The reply; where it is an error, a new one of ours with the driver's as `__cause__`.
 
     Args:
-        reply: what redis-py answered or raised; an error of ours stays as it is.
+        reply: what redis-py answered or raised; `Late` where it did not; an error of ours.
         operation: the command's name.
     """
+    if type(reply) is Late:
+        return timed_out(reply, operation)
     if isinstance(reply, Exception):
         if isinstance(reply, StoreError):
-            return reply
+            return reply if reply.operation else explained(reply, operation)
         error = _translate(reply, operation)
         error.__cause__ = reply
         return error

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
+from itertools import islice
 from typing import Any
 
-from symphonia_perf.errors import StoreTimeout, StoreUnavailable
-from symphonia_perf.redis._arguments import Packed
+from symphonia_perf.errors import StoreUnavailable
+from symphonia_perf.redis._replies import NOT_SENT
+from symphonia_perf.redis._slots import Late, Slot
 
 __all__ = ["Lane"]
 
@@ -24,41 +26,22 @@ _MOST = 4
 class _Call:
     """What one caller asked for and waits for; errors travel as results, so none goes unread."""
 
-    __slots__ = ("commands", "deadline", "expires", "future", "size")
+    __slots__ = ("commands", "deadline", "expires", "size", "slot")
 
     def __init__(
-        self,
-        commands: Sequence[Packed],
-        deadline: float,
-        expires: float,
-        future: "asyncio.Future[Sequence[Any]]",
+        self, slot: Slot, commands: Sequence[Any], size: int, deadline: float, expires: float
     ) -> None:
+        self.slot = slot
         self.commands = commands
+        self.size = size
         self.deadline = deadline
         self.expires = expires
-        self.future = future
-        size = 0
-        for command in commands:
-            size += _OVERHEAD + sum(map(len, command))
-        self.size = size
 
-    def finish(self, replies: Sequence[Any]) -> None:
-        """Tell the caller, unless it was told already or is gone."""
-        if not self.future.done():
-            self.future.set_result(replies)
-
-    def expire(self, what: str) -> None:
-        """Tell the caller that its time is up."""
-        self.finish(
-            [
-                StoreTimeout(
-                    f"{command[0]}: {what} (deadline {self.deadline:g} s)",
-                    store="redis",
-                    operation=command[0],
-                )
-                for command in self.commands
-            ]
-        )
+    def finish(self, result: object) -> None:
+        """Tell the caller the same of each command, unless it was told already or is gone."""
+        if not self.slot.done():
+            for _ in self.commands:
+                self.slot.set_result(result)
 
 
 class _Batch:
@@ -89,7 +72,7 @@ class Lane:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        send: Callable[[Sequence[Packed]], Awaitable[Sequence[Any]]],
+        send: Callable[[Sequence[Any]], Awaitable[Sequence[Any]]],
         *,
         max_waiting: int,
         patience: float,
@@ -102,21 +85,28 @@ class Lane:
         self._waiting_size = 0
         self._batches: list[_Batch] = []  # in the order in which they began
         self._timer: asyncio.TimerHandle | None = None
+        self._expire_at = 0.0
 
-    def submit(
-        self, commands: Sequence[Packed], deadline: float
-    ) -> "asyncio.Future[Sequence[Any]]":
-        """The replies to come, errors in place; done after `deadline` seconds at the latest."""
-        loop = self._loop
-        now = loop.time()
-        expires = now + deadline
-        future: asyncio.Future[Sequence[Any]] = loop.create_future()
-        call = _Call(commands, deadline, expires, future)
+    def submit(self, commands: Sequence[Any], size: int, deadline: float, slot: Slot) -> None:
+        """Give the replies to come to `slot`, after `deadline` seconds at the latest.
+
+        Args:
+            commands: as `send` takes them.
+            size: their bytes.
+            deadline: seconds.
+            slot: gets a result for each command: the reply, the error in its place, or `Late`.
+        """
         if self._waiting_size >= self._max_waiting:
-            call.finish([self._refusal(command[0]) for command in commands])
-            return future
-        self._waiting.append(call)
-        self._waiting_size += call.size
+            what = f"{self._waiting_size} bytes of commands wait already"
+            error = StoreUnavailable(f"{what} (max_waiting={self._max_waiting}); {NOT_SENT}")
+            for _ in commands:
+                slot.set_result(error)
+            return
+        now = self._loop.time()
+        expires = now + deadline
+        size += _OVERHEAD * len(commands)
+        self._waiting.append(_Call(slot, commands, size, deadline, expires))
+        self._waiting_size += size
         if not self._batches:
             self._start()
         elif len(self._batches) < _MOST:
@@ -126,9 +116,8 @@ class Lane:
             elif late_at < expires:
                 expires = late_at
         # One timer for all: a timer per command costs a third of the throughput at 64 tasks.
-        if self._timer is None or expires < self._timer.when():
+        if self._timer is None or expires < self._expire_at:
             self._set_timer(expires)
-        return future
 
     async def drain(self) -> None:
         """Return when nobody waits any more, at the latest at the last deadline."""
@@ -137,14 +126,6 @@ class Lane:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _refusal(self, operation: str) -> StoreUnavailable:
-        return StoreUnavailable(
-            f"{operation} was not sent: {self._waiting_size} bytes of commands wait already "
-            f"(max_waiting={self._max_waiting})",
-            store="redis",
-            operation=operation,
-        )
 
     def _start(self) -> None:
         # Its first step comes after the tasks that are ready in this turn have spoken. A context
@@ -166,28 +147,33 @@ class Lane:
     async def _run(self) -> None:
         # Only the youngest has not begun.
         batch = self._batches[-1]
-        calls = batch.calls = [call for call in self._waiting if not call.future.done()]
+        calls = batch.calls = [call for call in self._waiting if not call.slot.done()]
         batch.late_at = self._loop.time() + self._patience
-        self._waiting.clear()
+        self._waiting = []
         self._waiting_size = 0
-        replies: Sequence[Any] = ()
         error: Exception = ConnectionError("the pipeline was cancelled")
+        replies: Sequence[Any] = ()
         try:
             if calls:
                 replies = await self._send([c for call in calls for c in call.commands])
         except Exception as failure:  # noqa: BLE001 - it is every caller's answer
             error = failure
         finally:
-            start = 0
-            for call in calls:
-                end = start + len(call.commands)
-                call.finish(replies[start:end] or [error] * len(call.commands))
-                start = end
+            if not replies:
+                for call in calls:
+                    call.finish(error)
+        answers = iter(replies)
+        for call in calls:
+            slot = call.slot
+            for reply in islice(answers, len(call.commands)):
+                if not slot.done():
+                    slot.set_result(reply)
 
     def _set_timer(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_at(when, self._expire)
+        self._expire_at = when
 
     def _expire(self) -> None:
         """End the calls whose time is up, and pipelines that nobody waits for any more."""
@@ -202,8 +188,8 @@ class Lane:
                 # redis-py drops the connection of a cancelled pipeline, and the late replies.
                 batch.task.cancel()
                 due.append(now + _CANCEL_AGAIN)
-        left = _expired(self._waiting, now, "it was not sent")
-        self._waiting = [call for call in left if not call.future.done()]
+        left = _expired(self._waiting, now, NOT_SENT)
+        self._waiting = [call for call in left if not call.slot.done()]
         self._waiting_size = sum(call.size for call in self._waiting)
         due += [call.expires for call in self._waiting]
         if self._waiting:
@@ -220,7 +206,7 @@ def _expired(calls: Sequence[_Call], now: float, what: str) -> list[_Call]:
     left: list[_Call] = []
     for call in calls:
         if call.expires <= now:
-            call.expire(what)
+            call.finish(Late(f"{what} (deadline {call.deadline:g} s)"))
         else:
             left.append(call)
     return left

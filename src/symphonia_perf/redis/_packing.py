@@ -7,7 +7,16 @@ import hiredis
 from symphonia_perf.redis._arguments import BY_ARGUMENTS, command_name, pack
 from symphonia_perf.redis.commands import Argument
 
-__all__ = ["EXEC", "FREQUENT", "MULTI", "PLAIN", "is_plain", "pack_words", "packed"]
+__all__ = [
+    "EXEC",
+    "FREQUENT",
+    "MULTI",
+    "PLAIN",
+    "is_plain",
+    "pack_words",
+    "packed",
+    "packed_shared",
+]
 
 pack_words: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment] # its stub knows one word
 """The bytes of one command; in C, a tenth of the time it takes in Python."""
@@ -39,6 +48,20 @@ def is_plain(args: Sequence[Argument]) -> bool:
         if kind is bytes and len(argument) > _LARGE:  # type: ignore[arg-type]  # bytes
             return False
     return _PLAIN_OR_INT.issuperset(map(type, args))
+
+
+def packed_shared(args: Sequence[Argument]) -> bytes:
+    """The bytes of one command for a connection that others use too, most quickly of a usual one.
+
+    Raises:
+        ConfigurationError: as `pack` raises it.
+    """
+    try:
+        if args[0] in FREQUENT and PLAIN.issuperset(map(type, args)):
+            return pack_words(tuple(args))
+    except (IndexError, TypeError, UnicodeEncodeError):
+        pass  # below it is named
+    return packed(args, may_block=False)
 
 
 def packed(args: Sequence[Argument], *, may_block: bool) -> bytes:

@@ -1,7 +1,9 @@
 """The `Commands` role over the redis-py client a service has already."""
 
 import asyncio
+import math
 import sys
+from asyncio import Future
 from collections.abc import Callable, Sequence
 from inspect import signature
 from types import TracebackType
@@ -17,12 +19,14 @@ from symphonia_perf._core.durations import seconds
 from symphonia_perf._core.events import Observer, checked_observer, emit, log_observer
 from symphonia_perf.errors import ConfigurationError, WrongLoop
 from symphonia_perf.redis import _cluster, _pooled
-from symphonia_perf.redis._arguments import Packed, listed, pack
+from symphonia_perf.redis._arguments import Packed, command_name, listed, pack
 from symphonia_perf.redis._driver_options import DriverOptions
 from symphonia_perf.redis._driver_subscriber import DriverSubscriber
 from symphonia_perf.redis._errors import translate
 from symphonia_perf.redis._lane import Lane
+from symphonia_perf.redis._packing import packed_shared
 from symphonia_perf.redis._replies import raise_first
+from symphonia_perf.redis._slots import Many
 from symphonia_perf.redis.commands import Argument, Reply
 from symphonia_perf.redis.events import CancellationEvent
 from symphonia_perf.redis.pubsub import PubSub
@@ -143,12 +147,22 @@ class Adapter:
             ConfigurationError: a bad argument, or a command that a shared connection cannot take.
             WrongLoop: first used on another event loop.
         """
-        command = pack(args)
-        limit = self._limit(deadline)
-        (reply,) = await self._lane_of(command).submit((command,), limit)
+        # A future knows the running loop; as in RedisClient.execute.
+        future: Future[Any] = Future()
+        if future.get_loop() is not self._loop:
+            self._bind()
+        limit = self._deadline if deadline is None else seconds(deadline, option="deadline")
+        if self._pooled:
+            wire = packed_shared(args)
+            self._lane().submit((wire,), len(wire), limit, future)
+        else:
+            command = pack(args)
+            lane = self._lane(self._node_of(command))
+            lane.submit((command,), _size(command), limit, future)
+        reply = await future
         if type(reply) is bytes:
             return reply
-        reply = translate(reply, command[0])
+        reply = translate(reply, command_name(args[0]))
         if isinstance(reply, Exception):
             raise reply
         return reply
@@ -170,19 +184,18 @@ class Adapter:
             ConfigurationError: a bad argument or command; then nothing was sent.
             WrongLoop: first used on another event loop.
         """
-        packed = [pack(command) for command in listed(commands)]
-        limit = self._limit(deadline)
-        places: dict[Lane, list[int]] = {}
-        for place, command in enumerate(packed):
-            places.setdefault(self._lane_of(command), []).append(place)
-        pending = [
-            (mine, lane.submit([packed[place] for place in mine], limit))
-            for lane, mine in places.items()
-        ]
-        replies: list[Reply] = [None] * len(packed)
-        for mine, future in pending:
-            for place, reply in zip(mine, await future, strict=True):
-                replies[place] = translate(reply, packed[place][0])
+        self._bind()
+        commands = listed(commands)
+        limit = self._deadline if deadline is None else seconds(deadline, option="deadline")
+        if not commands:
+            return []
+        if self._pooled:
+            wires = [packed_shared(command) for command in commands]
+            replies = await self._join("", wires, limit)
+        else:
+            replies = await self._scattered([pack(command) for command in commands], limit)
+        for place, command in enumerate(commands):
+            replies[place] = translate(replies[place], command_name(command[0]))
         if not return_errors:
             raise_first(replies)
         return replies
@@ -270,9 +283,6 @@ class Adapter:
     ) -> None:
         await self.aclose()
 
-    def _limit(self, deadline: Seconds | None) -> float:
-        return self._deadline if deadline is None else seconds(deadline, option="deadline")
-
     def _subscriber(self) -> DriverSubscriber:
         assert isinstance(self._client, Redis)  # noqa: S101 - pubsub() refuses the other
         return DriverSubscriber(self._client)
@@ -296,18 +306,42 @@ class Adapter:
             emit(self._observer, CancellationEvent(source="redis", socket_timeout=timeout))
         self._warned = True
 
-    def _lane_of(self, command: Packed) -> Lane:
+    def _node_of(self, command: Packed) -> str:
+        return "" if self._cluster is None else _cluster.node_of(self._cluster, command)
+
+    def _lane(self, node: str = "") -> Lane:
         """A lane per server, so that a dead cluster node holds up only its own commands."""
-        loop = self._bind()
-        name = "" if self._cluster is None else _cluster.node_of(self._cluster, command)
-        lane = self._lanes.get(name)
+        lane = self._lanes.get(node)
         if lane is None:
-            lane = self._lanes[name] = Lane(
-                loop, self._send, max_waiting=self._max_waiting, patience=self._deadline
+            lane = self._lanes[node] = Lane(
+                self._bind(), self._send, max_waiting=self._max_waiting, patience=self._deadline
             )
         return lane
 
-    async def _send(self, commands: Sequence[Packed]) -> Sequence[Any]:
+    def _join(
+        self, node: str, commands: Sequence[Any], limit: float
+    ) -> "asyncio.Future[list[Any]]":
+        """The replies to come of commands that leave together."""
+        future: Future[list[Any]] = Future()
+        slot = Many(future, len(commands), own_deadline=True)
+        self._lane(node).submit(commands, sum(map(_size, commands)), limit, slot)
+        return future
+
+    async def _scattered(self, commands: Sequence[Packed], limit: float) -> list[Any]:
+        places: dict[str, list[int]] = {}
+        for place, command in enumerate(commands):
+            places.setdefault(self._node_of(command), []).append(place)
+        pending = [
+            (mine, self._join(node, [commands[place] for place in mine], limit))
+            for node, mine in places.items()
+        ]
+        replies: list[Any] = [None] * len(commands)
+        for mine, future in pending:
+            for place, reply in zip(mine, await future, strict=True):
+                replies[place] = reply
+        return replies
+
+    async def _send(self, commands: Sequence[Any]) -> Sequence[Any]:
         if self._cluster is not None:
             return await _cluster.send(self._cluster, commands)
         client: Any = self._client
@@ -319,7 +353,19 @@ class Adapter:
             ((name, *arguments),) = commands
             return [await client.execute_command(name.encode(), *arguments)]
         pipeline = client.pipeline(transaction=False)
-        pipeline.response_callbacks = {}
+        pipeline.parse_response = _reply
         for command in commands:
             pipeline.execute_command(*command)
         return await pipeline.execute(raise_on_error=False)  # type: ignore[no-any-return]
+
+
+async def _reply(connection: Any, _name: object, **_options: object) -> Any:
+    """The next reply as the server sent it, instead of what `Pipeline.parse_response` makes of it.
+
+    Without a timeout, as the lane watches the time: one per reply takes 8 us of 36 (redis-py 8.1).
+    """
+    return await connection.read_response(timeout=math.inf)
+
+
+def _size(command: Packed | bytes) -> int:
+    return len(command) if isinstance(command, bytes) else sum(map(len, command))

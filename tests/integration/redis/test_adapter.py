@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -219,6 +221,54 @@ async def test_a_turn_is_one_pipeline(redis: Adapter, server: RedisServer) -> No
     await asyncio.gather(*(redis.execute("GET", f"k{n}") for n in range(50)))
     # One read for the pipeline, and one for each of our two questions at most.
     assert int(server.info("stats")["total_reads_processed"]) - before <= 4
+
+
+async def test_what_is_refused_between_others_stands_in_its_place(redis: Adapter) -> None:
+    await redis.execute("SET", "k", "v")
+    wanted: list[tuple[Any, ...]] = [("GET", "k"), ("INCR", "k"), ("GET", "k"), ("LPOP", "k")]
+    wanted += [("ECHO", "x"), ("INCR", "k")]
+    found = await redis.execute_many(wanted, return_errors=True)
+    assert found[::2] == [b"v", b"v", b"x"]
+    assert [type(error) for error in found[1::2]] == [CommandError] * 3
+    assert [error.operation for error in found[1::2]] == ["INCR", "LPOP", "INCR"]
+
+
+async def test_a_connection_that_is_reset_between_replies_is_tried_again_as_the_client_says() -> (
+    None
+):
+    replies = 3  # of five, on the first connection
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal replies
+        while b"ECHO" not in (data := await reader.read(4096)):
+            writer.write(b"+OK\r\n" * data.count(b"SETINFO"))
+        writer.write(b"".join(b":%d\r\n" % number for number in range(replies)))
+        await writer.drain()
+        if replies < 5:
+            replies = 5
+            await asyncio.sleep(0.05)  # they have arrived
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
+        else:
+            await reader.read()
+            writer.close()
+
+    peer = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = peer.sockets[0].getsockname()[1]
+    for retry, wanted in (
+        (Retry(NoBackoff(), 1), [0, 1, 2, 3, 4]),
+        (Retry(NoBackoff(), 0), [StoreUnavailable] * 5),
+    ):
+        replies = 3
+        async with Redis(port=port, protocol=2, retry=retry) as client:
+            redis = wrap(client, deadline=5.0)
+            commands = [("ECHO", str(n)) for n in range(5)]
+            found = await redis.execute_many(commands, return_errors=True)
+            assert [f if isinstance(f, int) else type(f) for f in found] == wanted
+            await redis.aclose()
+    peer.close()
+    await peer.wait_closed()
 
 
 async def test_a_connection_is_only_borrowed(server: RedisServer) -> None:

@@ -5,6 +5,7 @@ import redis.exceptions as driver
 
 from symphonia_perf.errors import CommandError, StoreError, StoreTimeout, StoreUnavailable
 from symphonia_perf.redis._errors import cannot_be_routed, translate
+from symphonia_perf.redis._slots import Late
 
 
 def caused(error: Exception) -> Exception:
@@ -48,8 +49,21 @@ def test_an_error_without_words_is_named() -> None:
 
 
 def test_one_of_ours_stays() -> None:
-    error = StoreTimeout("late")
+    error = StoreTimeout("late", operation="SET")
     assert translate(error, "GET") is error
+
+
+def test_one_of_ours_that_names_no_command_gets_its_name() -> None:
+    found = translate(StoreUnavailable("too much waits; it was not sent"), "GET")
+    assert type(found) is StoreUnavailable
+    assert str(found) == "GET: too much waits; it was not sent"
+    assert found.operation == "GET"
+
+
+def test_no_reply_is_a_timeout() -> None:
+    found = translate(Late("no reply"), "GET")
+    assert type(found) is StoreTimeout
+    assert (str(found), found.operation) == ("GET: no reply", "GET")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from symphonia_perf.errors import ConfigurationError
-from symphonia_perf.redis._packing import is_plain, pack_words, packed
+from symphonia_perf.redis._packing import is_plain, pack_words, packed, packed_shared
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,7 @@ def test_every_way_gives_the_same_bytes(args: Any) -> None:
     expected = b"*%d\r\n" % len(args)
     expected += b"".join(b"$%d\r\n%s\r\n" % (len(each), each) for each in as_text)
     assert packed(args, may_block=False).upper() == expected.upper()
+    assert packed_shared(args).upper() == expected.upper()
 
 
 def test_what_hiredis_packs_otherwise_is_not_plain() -> None:
@@ -38,8 +39,15 @@ def test_what_hiredis_packs_otherwise_is_not_plain() -> None:
 
 @pytest.mark.parametrize(
     ("args", "said"),
-    [((), "needs a name"), ("GET", "sequence"), (("GET", "\ud800"), "GET argument 1: not UTF-8")],
+    [
+        ((), "needs a name"),
+        ("GET", "sequence"),
+        (("GET", "\ud800"), "GET argument 1: not UTF-8"),
+        (([], "k"), "command name"),
+    ],
 )
 def test_bad_commands_are_named(args: Any, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         packed(args, may_block=False)
+    with pytest.raises(ConfigurationError, match=said):
+        packed_shared(args)
