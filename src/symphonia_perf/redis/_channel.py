@@ -48,6 +48,7 @@ class Channel:
         self._loop = loop
         self._deadline = deadline
         self._retry_reads = retry_reads
+        self._letting_in = False  # more of those in line, in the next turn
         self._max_waiting = options.max_waiting
         self._max_waiting_bytes = options.max_waiting_bytes
         self.line = Line(loop, deadline=deadline)
@@ -210,10 +211,16 @@ class Channel:
         """There is a connection, room on it, or none for the time being."""
         connection = self.link.connection
         if connection is not None:
-            self.line.let_in(connection)
+            if not self._letting_in and self.line.let_in(connection):
+                self._letting_in = True
+                self._loop.call_soon(self._go_on)
             connection.roomy = connection.has_room() and not self.line
         elif self.link.away:
             self.line.fail_all(f"{self.link.away}; it was not sent")
+
+    def _go_on(self) -> None:
+        self._letting_in = False
+        self._changed()
 
 
 def _end(slot: Many, limit: float) -> None:

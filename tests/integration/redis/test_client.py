@@ -227,6 +227,15 @@ async def test_a_frozen_server_times_callers_out_on_time_and_recovers(server: Re
         assert client.stats().connections == 1
 
 
+async def test_who_waits_in_a_long_line_is_served_in_order(redis_url: str) -> None:
+    numbers = [b"%d" % number for number in range(400)]
+    async with connect(redis_url, deadline=10.0, max_in_flight=150) as client:
+        await client.execute("DEL", "list")
+        pushes = [client.execute("RPUSH", "list", number) for number in numbers]
+        assert await asyncio.gather(*pushes) == list(range(1, 401))
+        assert await client.execute("LRANGE", "list", 0, -1) == numbers
+
+
 async def test_a_line_that_is_full_says_so(server: RedisServer) -> None:
     async with connect(server.url, deadline=1.0, max_in_flight=2, max_waiting=3) as client:
         server.pause()

@@ -356,6 +356,24 @@ async def test_whoever_leaves_the_line_too_late_is_not_sent() -> None:
     line.close()
 
 
+async def test_a_long_line_is_let_in_a_part_in_each_turn() -> None:
+    rig = Rig()
+    line = Line(asyncio.get_running_loop(), deadline=30.0)
+    futures: list[asyncio.Future[Any]] = []
+    for _ in range(100):
+        futures.append(asyncio.get_running_loop().create_future())
+        line.join(pack_words(("GET", "k")), futures[-1], 1)
+    assert line.let_in(rig.connection)
+    assert 0 < rig.connection.in_flight < 100
+    assert rig.connection.in_flight + len(line) == 100
+    assert not line.let_in(rig.connection)
+    assert rig.connection.in_flight == 100
+    await turn()
+    rig.connection.data_received(b"".join(b":%d\r\n" % number for number in range(100)))
+    assert [await future for future in futures] == list(range(100))
+    line.close()
+
+
 ATTRIBUTE = b"|1\r\n+ttl\r\n:90\r\n"
 
 
