@@ -20,14 +20,20 @@ from symphonia_perf.redis._slots import Broken, Late, Many, Slot, fail, give_up
 __all__ = ["Broken", "Connection", "Many", "ServerRefusal", "Slot", "fail", "pack_words"]
 
 _LATE = "no reply; it may have been executed (deadline {:g} s)"
+_SPACE = 64 * 2**10  # bytes read at a time
+_BAR = ord("|")
 _PIECE = 256 * 2**10  # bytes given to the transport at a time, of what is larger
 _NOT_YET = object()  # gets() says False both for RESP3's false and for "no data" unless told
 ServerRefusal = hiredis.ReplyError
 """An error that the server answered with."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """The protocol object: bytes in, futures done; it never reconnects and knows no commands.
+
+    What comes is read into one buffer of 64 KiB, which stays in the processor's cache: where
+    asyncio makes new bytes for up to 256 KiB, a GET of 2 KB by 256 tasks takes 10 us instead of 8.7
+    (32 KiB and 128 KiB are slower).
 
     Deadlines cost one timer per connection, not one per command (`call_later` per command: -33 %
     at 64 tasks): each write leaves a mark, and the timer looks at the oldest. A command whose time
@@ -65,6 +71,8 @@ class Connection(asyncio.Protocol):
         self._on_room = on_room
         self._on_push = on_push
         self._reader: Any = hiredis.Reader(notEnoughData=_NOT_YET)
+        self._space = bytearray(_SPACE)
+        self._view = memoryview(self._space)
         self._transport: asyncio.Transport | None = None
         self._reason = "the server closed the connection"
         self._pending: deque[Slot] = deque()  # in the order in which replies will come
@@ -176,27 +184,33 @@ class Connection(asyncio.Protocol):
         """Remember the transport."""
         self._transport = transport  # type: ignore[assignment]  # a stream transport
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the transport puts what comes."""
+        del sizehint
+        # A view, as TLS of asyncio 3.11 would read into the bytearray at the wrong place.
+        return self._view
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Wake those whose replies are complete.
 
         hiredis takes an attribute of RESP3 for a reply, which would shift all that follow by one.
         Nobody asks for attributes, so the first ends the connection. To look for its sign takes
-        5 us for 128 KB; only where it begins a line the data is taken by the piece, because then
+        2 us for 64 KB; only where it begins a line the data is taken by the piece, because then
         what the reader has left tells the end of a value from the middle of a text.
         """
         start = 0
-        if b"|" in data:
-            for at in _line_starts(data):
-                self._take(data[start:at])
+        if self._space.find(_BAR, 0, nbytes) >= 0:
+            for at in _line_starts(self._space, nbytes):
+                self._take(self._view[start:at])
                 if self.lost:
                     return
                 if not self._reader.has_data():
                     self.abort("the server sent an attribute, which shifts all replies")
                     return
                 start = at
-        self._take(data[start:] if start else data)
+        self._take(self._view[start:nbytes])
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: memoryview) -> None:
         self.heard_at = self._loop.time()
         pending, gets, unasked, not_yet = self._pending, self._reader.gets, self.unasked, _NOT_YET
         before = len(pending)
@@ -317,14 +331,14 @@ class Connection(asyncio.Protocol):
             self._timer = self._loop.call_at(following, self._expire)
 
 
-def _line_starts(data: bytes) -> Iterator[int]:
+def _line_starts(data: bytearray, upto: int) -> Iterator[int]:
     """Where a bar begins a line, or the data."""
-    if data[:1] == b"|":
+    if data[0] == _BAR:
         yield 0
-    at = data.find(b"\n|")
+    at = data.find(b"\n|", 0, upto)
     while at >= 0:
         yield at + 1
-        at = data.find(b"\n|", at + 2)
+        at = data.find(b"\n|", at + 2, upto)
 
 
 def _fail_all(slots: Iterable[Slot], reason: str) -> None:
