@@ -108,8 +108,7 @@ class Wire(asyncio.Transport):
 
     def deliver(self, data: bytes) -> None:
         if not self.closed:
-            self.protocol.get_buffer(-1)[: len(data)] = data
-            self.protocol.buffer_updated(len(data))
+            self.protocol.data_received(data)
 
     def answer(self, refusal: bytes) -> None:
         """Execute the first command that was asked for."""

@@ -56,14 +56,6 @@ class Rig:
     def room(self) -> None:
         self.rooms += 1
 
-    def receive(self, data: bytes) -> None:
-        """What a transport does with data that comes."""
-        while data and not self.wire.aborted:
-            space = self.connection.get_buffer(-1)
-            piece, data = data[: len(space)], data[len(space) :]
-            space[: len(piece)] = piece
-            self.connection.buffer_updated(len(piece))
-
     def ask(self, *words: str) -> "asyncio.Future[Any]":
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.connection.submit_one(pack_words(words or ("GET", "k")), future)
@@ -82,13 +74,13 @@ async def test_a_lone_command_leaves_at_once_and_a_crowd_together() -> None:
     rig = Rig()
     first = rig.ask("GET", "a")
     assert len(rig.wire.written) == 1
-    rig.receive(b"$1\r\nx\r\n")
+    rig.connection.data_received(b"$1\r\nx\r\n")
     assert await first == b"x"
     crowd = [rig.ask("GET", str(n)) for n in range(10)]
     await turn()
     # The first of a crowd cannot know of the others yet; they leave as one.
     assert len(rig.wire.written) <= 3
-    rig.receive(b"".join(b":%d\r\n" % n for n in range(10)))
+    rig.connection.data_received(b"".join(b":%d\r\n" % n for n in range(10)))
     assert await asyncio.gather(*crowd) == list(range(10))
     # Now that a crowd was seen, the next one leaves whole.
     before = len(rig.wire.written)
@@ -96,7 +88,7 @@ async def test_a_lone_command_leaves_at_once_and_a_crowd_together() -> None:
     assert len(rig.wire.written) == before
     await turn()
     assert len(rig.wire.written) == before + 1
-    rig.receive(b":1\r\n" * 10)
+    rig.connection.data_received(b":1\r\n" * 10)
     assert await asyncio.gather(*crowd) == [1] * 10
 
 
@@ -106,8 +98,8 @@ async def test_a_reply_may_be_split_at_every_byte() -> None:
         rig = Rig()
         futures = [rig.ask() for _ in range(7)]
         await turn()
-        rig.receive(replies[:cut])
-        rig.receive(replies[cut:])
+        rig.connection.data_received(replies[:cut])
+        rig.connection.data_received(replies[cut:])
         found = await asyncio.gather(*futures, return_exceptions=True)
         assert found[:5] == [b"hello", [1, None], {b"a": 1.5}, None, True]
         assert isinstance(found[5], ServerRefusal)
@@ -119,7 +111,7 @@ async def test_a_reply_may_be_split_at_every_byte() -> None:
 async def test_false_is_an_answer() -> None:
     rig = Rig()
     future = rig.ask()
-    rig.receive(b"#f\r\n")
+    rig.connection.data_received(b"#f\r\n")
     assert await future is False
 
 
@@ -128,7 +120,7 @@ async def test_a_cancelled_caller_leaves_its_place_and_no_trace() -> None:
     futures = [rig.ask() for _ in range(3)]
     await turn()
     futures[1].cancel()
-    rig.receive(b":0\r\n:1\r\n:2\r\n")
+    rig.connection.data_received(b":0\r\n:1\r\n:2\r\n")
     assert (await futures[0], await futures[2]) == (0, 2)
 
 
@@ -138,9 +130,9 @@ async def test_many_are_one_result_with_refusals_in_place() -> None:
     many = Many(future, 3, own_deadline=False)
     rig.connection.submit(pack_words(("PING",)) * 3, many, 3)
     await turn()
-    rig.receive(b":1\r\n-ERR no\r\n")
+    rig.connection.data_received(b":1\r\n-ERR no\r\n")
     assert not future.done()
-    rig.receive(b":3\r\n")
+    rig.connection.data_received(b":3\r\n")
     one, two, three = await future
     assert (one, str(two), three) == (1, "ERR no", 3)
 
@@ -148,7 +140,7 @@ async def test_many_are_one_result_with_refusals_in_place() -> None:
 async def test_a_push_is_no_reply() -> None:
     rig = Rig()
     future = rig.ask()
-    rig.receive(b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n:5\r\n")
+    rig.connection.data_received(b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n:5\r\n")
     assert await future == 5
     assert rig.pushes == [[b"invalidate", [b"k"]]]
 
@@ -167,7 +159,7 @@ async def test_what_cannot_be_understood_ends_the_connection(reply: bytes) -> No
     rig = Rig()
     future, other = rig.ask(), rig.ask()
     await turn()
-    rig.receive(reply)
+    rig.connection.data_received(reply)
     assert rig.wire.aborted
     assert not future.done()
     rig.lose()
@@ -179,14 +171,14 @@ async def test_what_cannot_be_understood_ends_the_connection(reply: bytes) -> No
 
 async def test_a_reply_that_nobody_asked_for_ends_the_connection() -> None:
     rig = Rig()
-    rig.receive(b":1\r\n")
+    rig.connection.data_received(b":1\r\n")
     assert rig.wire.aborted
 
 
 async def test_a_reply_beyond_the_bound_ends_the_connection_before_it_is_here() -> None:
     rig = Rig(max_reply=1000)
     future = rig.ask()
-    rig.receive(b"$100000\r\n" + b"x" * 5000)
+    rig.connection.data_received(b"$100000\r\n" + b"x" * 5000)
     assert rig.wire.aborted
     rig.lose()
     with pytest.raises(StoreUnavailable, match="max_reply"):
@@ -196,9 +188,9 @@ async def test_a_reply_beyond_the_bound_ends_the_connection_before_it_is_here() 
 async def test_the_bound_counts_a_list_whole_though_its_elements_are_small() -> None:
     rig = Rig(max_reply=5000)
     future = rig.ask("LRANGE", "k", "0", "-1")
-    rig.receive(b"*100000\r\n")
+    rig.connection.data_received(b"*100000\r\n")
     for _ in range(20):
-        rig.receive(b":1\r\n" * 100)
+        rig.connection.data_received(b":1\r\n" * 100)
     assert rig.wire.aborted
     rig.lose()
     with pytest.raises(StoreUnavailable, match="max_reply"):
@@ -209,10 +201,10 @@ async def test_many_small_replies_and_pushes_are_no_large_one() -> None:
     rig = Rig(max_reply=2000)
     futures = [rig.ask() for _ in range(200)]
     for _ in futures:
-        rig.receive(b">2\r\n+news\r\n:1\r\n")
-        rig.receive(b"$10\r\n0123456789\r\n")
+        rig.connection.data_received(b">2\r\n+news\r\n:1\r\n")
+        rig.connection.data_received(b"$10\r\n0123456789\r\n")
     for _ in range(100):
-        rig.receive(b">2\r\n+news\r\n:1\r\n")
+        rig.connection.data_received(b">2\r\n+news\r\n:1\r\n")
     assert not rig.wire.aborted
     assert await asyncio.gather(*futures) == [b"0123456789"] * 200
 
@@ -240,7 +232,7 @@ async def test_a_late_reply_is_given_to_nobody() -> None:
     assert late.reason == "no reply; it may have been executed (deadline 0.02 s)"
     prompt = rig.ask()
     await turn()
-    rig.receive(b":1\r\n:2\r\n")
+    rig.connection.data_received(b":1\r\n:2\r\n")
     assert await prompt == 2
     assert rig.connection.in_flight == 0
 
@@ -255,7 +247,7 @@ async def test_deadlines_of_later_writes_are_kept_too() -> None:
         futures.append(rig.ask())
         started.append(loop.time())
         await asyncio.sleep(0.01)
-    rig.receive(b":0\r\n")
+    rig.connection.data_received(b":0\r\n")
     assert await futures[0] == 0
     for future, when in zip(futures[1:], started[1:], strict=True):
         assert isinstance(await future, Late)
@@ -272,7 +264,7 @@ async def test_who_brings_a_deadline_is_not_ended_by_the_connections() -> None:
         await own
     assert isinstance(await rig.ask(), Late)
     assert not future.done()
-    rig.receive(b"+PONG\r\n:1\r\n:2\r\n")
+    rig.connection.data_received(b"+PONG\r\n:1\r\n:2\r\n")
     assert await future == [b"PONG"]
 
 
@@ -282,7 +274,7 @@ async def test_what_was_answered_leaves_nothing_behind() -> None:
     for _ in range(100):
         future = rig.ask()
         await turn()
-        rig.receive(b":1\r\n")
+        rig.connection.data_received(b":1\r\n")
         assert await future == 1
     assert not rig.connection._marks
     rig.lose()
@@ -295,13 +287,13 @@ async def test_room_is_counted_in_commands_and_bytes() -> None:
         rig.ask()
     assert not rig.connection.roomy
     await turn()
-    rig.receive(b":1\r\n")
+    rig.connection.data_received(b":1\r\n")
     assert rig.rooms == 1
     assert rig.connection.has_room()
     small = Rig(max_bytes=100)
     small.ask("SET", "k", "x" * 200)
     assert not small.connection.roomy
-    small.receive(b"+OK\r\n")
+    small.connection.data_received(b"+OK\r\n")
     assert small.connection.has_room()
     assert small.connection.bytes_in_flight == 0
 
@@ -319,12 +311,12 @@ async def test_a_large_write_goes_by_the_piece_and_what_is_behind_it_waits() -> 
     await turn()
     assert max(map(len, rig.wire.written)) <= 256 * 1024
     assert b"".join(rig.wire.written) == pack_words(("SET", "k", large)) + small
-    rig.receive(b"+OK\r\n$1\r\nx\r\n")
+    rig.connection.data_received(b"+OK\r\n$1\r\nx\r\n")
     assert (await first, await second) == (b"OK", b"x")
     third = rig.ask("GET", "k")
     await turn()
     assert rig.wire.written[-1] == small  # at once again
-    rig.receive(b":3\r\n")
+    rig.connection.data_received(b":3\r\n")
     assert await third == 3
     rig.connection.pause_writing()
     lost = rig.ask("SET", "k", large)
@@ -377,7 +369,7 @@ async def test_a_long_line_is_let_in_a_part_in_each_turn() -> None:
     assert not line.let_in(rig.connection)
     assert rig.connection.in_flight == 100
     await turn()
-    rig.receive(b"".join(b":%d\r\n" % number for number in range(100)))
+    rig.connection.data_received(b"".join(b":%d\r\n" % number for number in range(100)))
     assert [await future for future in futures] == list(range(100))
     line.close()
 
@@ -391,9 +383,9 @@ async def test_an_attribute_ends_the_connection_before_it_shifts_a_reply(cut: in
     first, second, third = rig.ask("GET", "a"), rig.ask("GET", "b"), rig.ask("GET", "c")
     await turn()
     data = b"+1\r\n" + ATTRIBUTE + b"+2\r\n"
-    rig.receive(data[:cut])
+    rig.connection.data_received(data[:cut])
     if not rig.wire.aborted:
-        rig.receive(data[cut:])
+        rig.connection.data_received(data[cut:])
     assert rig.wire.aborted
     rig.lose()
     assert first.result() == b"1"
@@ -406,7 +398,7 @@ async def test_an_attribute_inside_a_list_ends_the_connection_too() -> None:
     rig = Rig()
     future = rig.ask("GET", "a")
     await turn()
-    rig.receive(b"*2\r\n+1\r\n" + ATTRIBUTE + b"+2\r\n")
+    rig.connection.data_received(b"*2\r\n+1\r\n" + ATTRIBUTE + b"+2\r\n")
     assert rig.wire.aborted
     rig.lose()
     with pytest.raises(StoreUnavailable, match="attribute"):
@@ -421,8 +413,8 @@ async def test_a_text_with_bars_is_a_text(text: bytes) -> None:
         one, two = rig.ask("GET", "a"), rig.ask("GET", "b")
         await turn()
         both = data * 2
-        rig.receive(both[:cut])
-        rig.receive(both[cut:])
+        rig.connection.data_received(both[:cut])
+        rig.connection.data_received(both[cut:])
         assert (await one, await two) == (text, text)
         rig.lose()
 
@@ -435,7 +427,7 @@ async def test_a_connection_that_retires_answers_first() -> None:
     assert not rig.connection.has_room()
     assert not rig.connection.roomy
     assert not rig.wire.aborted
-    rig.receive(b"+1\r\n")
+    rig.connection.data_received(b"+1\r\n")
     assert future.result() == b"1"
     assert rig.wire.aborted
     assert rig.rooms == 0  # nobody is let in any more
