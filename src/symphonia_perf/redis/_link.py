@@ -160,26 +160,24 @@ class Link:
     async def _watch(self, connection: Connection) -> None:
         """Return when the connection is lost; end it when nobody answers on it."""
         interval = self._interval
-        pinged_at: float | None = None
-        unsent = 0
+        reads, silent_since, pinged, unsent = connection.reads, self._loop.time(), False, 0
         while True:
             try:
                 async with asyncio.timeout(interval):
                     await self._lost.wait()
             except TimeoutError:
-                now, heard_at = self._loop.time(), connection.heard_at
                 before, unsent = unsent, connection.unsent
                 if not self._pings:
                     continue
-                if unsent < before:  # a large value on its way: the ping waits behind it
-                    pinged_at = None
-                    continue
-                # Not by how long ago it was heard: a timer fires a little late, so the answer to a
-                # ping of the last look is a little older than the interval on a healthy link.
-                if pinged_at is not None and heard_at < pinged_at:
-                    connection.abort(f"no sign of life for {now - heard_at:.3g} s")
-                elif now - heard_at >= interval:
-                    pinged_at = now
+                now = self._loop.time()
+                if connection.reads != reads:
+                    reads, silent_since, pinged = connection.reads, now, False
+                elif unsent < before:  # a large value on its way: the ping waits behind it
+                    pinged = False
+                elif pinged:
+                    connection.abort(f"no sign of life for {now - silent_since:.3g} s")
+                else:
+                    pinged = True
                     connection.submit(_PING, self._ignored(1), 1)
             else:
                 return

@@ -7,6 +7,7 @@ the order of the commands. `benchmarks/redis/bench_client.py` compares.
 """
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -20,6 +21,8 @@ from symphonia_perf.redis._slots import Broken, Late, Many, Slot, fail, give_up
 __all__ = ["Broken", "Connection", "Many", "ServerRefusal", "Slot", "fail", "pack_words"]
 
 _LATE = "no reply; it may have been executed (deadline {:g} s)"
+_BAR = ord("|")
+_LINE_WITH_BAR = re.compile(rb"\r\n\|")  # takes two thirds of the time of bytes.find
 _FEED = 16 * 2**10  # bytes given to the parser at a time; 8 and 32 KiB are no better
 _PIECE = 256 * 2**10  # bytes given to the transport at a time, of what is larger
 _NOT_YET = object()  # gets() says False both for RESP3's false and for "no data" unless told
@@ -84,7 +87,7 @@ class Connection(asyncio.Protocol):
         self.bytes_in_flight = 0
         # Read by every caller, so an attribute; `on_room` decides when it is true again.
         self.roomy = True
-        self.heard_at = loop.time()  # when data last came
+        self.reads = 0  # how often data came
         # What goes to `on_push`. On RESP2 a subscriber sets it to `list`: all it hears is that.
         self.unasked: type[list[Any]] = hiredis.PushNotification
 
@@ -182,11 +185,12 @@ class Connection(asyncio.Protocol):
 
         hiredis takes an attribute of RESP3 for a reply, which would shift all that follow by one.
         Nobody asks for attributes, so the first ends the connection. To look for its sign takes
-        5 us for 128 KB; only where it begins a line the data is taken by the piece, because then
-        what the reader has left tells the end of a value from the middle of a text.
+        0.1 us for 2 KB without any (as bytes instead of a number 0.4), and 1.7 for binary data;
+        only where it begins a line the data is taken by the piece, because then what the reader has
+        left tells the end of a value from the middle of a text.
         """
         start = 0
-        if b"|" in data:
+        if _BAR in data:
             for at in _line_starts(data):
                 self._take(data[start:at])
                 if self.lost:
@@ -203,16 +207,15 @@ class Connection(asyncio.Protocol):
         hiredis moves all that it has left to the front after each reply, so data is fed by the
         piece: 256 tasks that read 2 KB take 10 us each where 256 KiB are fed at once, and 7 so.
         """
-        self.heard_at = self._loop.time()
+        self.reads += 1
         pending, reader, unasked, not_yet = self._pending, self._reader, self.unasked, _NOT_YET
-        gets, before = reader.gets, len(pending)
+        gets, before, pushed = reader.gets, len(pending), False
         try:
             for piece in (data,) if len(data) <= _FEED else _pieces(data):
                 reader.feed(piece)
-                self._unfinished += len(piece)
                 while (reply := gets()) is not not_yet:
                     if type(reply) is unasked:
-                        self._unfinished = reader.len()
+                        pushed = True
                         self._on_push(reply)
                         continue
                     slot = pending.popleft()
@@ -225,10 +228,13 @@ class Connection(asyncio.Protocol):
             self.abort(f"a reply that cannot be understood: {error!r:.200}")
             return
         finally:
-            self._answered += before - len(pending)
-        if before != len(pending):
-            self._unfinished = self._reader.len()
+            answered = before - len(pending)
+            self._answered += answered
         # Not the reader's length alone: it lets go of the elements of a list as they come.
+        if answered or pushed:
+            self._unfinished = reader.len()
+        else:
+            self._unfinished += len(data)
         if self._unfinished > self._max_reply:
             self.abort(f"a reply of more than {self._max_reply} bytes (max_reply)")
             return
@@ -332,12 +338,12 @@ def _pieces(data: bytes) -> Iterator[memoryview]:
 
 def _line_starts(data: bytes) -> Iterator[int]:
     """Where a bar begins a line, or the data."""
-    if data[:1] == b"|":
+    if data[0] == _BAR:
         yield 0
-    at = data.find(b"\n|")
-    while at >= 0:
-        yield at + 1
-        at = data.find(b"\n|", at + 2)
+    elif data[:2] == b"\n|":  # what ends the line before came earlier
+        yield 1
+    for found in _LINE_WITH_BAR.finditer(data):
+        yield found.end() - 1
 
 
 def _fail_all(slots: Iterable[Slot], reason: str) -> None:
