@@ -155,7 +155,11 @@ class Lane:
         replies: Sequence[Any] = ()
         try:
             if calls:
-                replies = await self._send([c for call in calls for c in call.commands])
+                commands = [c for call in calls for c in call.commands]
+                replies = await self._send(commands)
+                if len(replies) != len(commands):  # some would wait for ever
+                    error = ConnectionError(f"{len(replies)} replies to {len(commands)} commands")
+                    replies = ()
         except Exception as failure:  # noqa: BLE001 - it is every caller's answer
             error = failure
         finally:

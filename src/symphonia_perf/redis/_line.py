@@ -13,6 +13,7 @@ __all__ = ["Line"]
 
 _PURGE = 0.05  # seconds
 _AT_ONCE = 64
+_CALM = 1.0  # seconds without a line, after which the next one begins slowly again
 
 
 class _Waiting(NamedTuple):
@@ -37,6 +38,9 @@ class Line:
         self._unsent = Late(f"it was not sent (deadline {deadline:g} s)")
         self._late = Late(f"no reply; it may have been executed (deadline {deadline:g} s)")
         self._purged = -_PURGE  # when that was done last
+        self._joined = 0  # since some were let in
+        self._most = _AT_ONCE  # that were let in at a time, as long as there was always a line
+        self._moved = 0.0  # when some were let in last
         self.size = 0  # packed bytes
 
     def __len__(self) -> int:
@@ -44,11 +48,15 @@ class Line:
 
     def join(self, packed: bytes, slot: Slot, count: int) -> None:
         """Wait to be sent."""
-        expires = self._loop.time() + self._deadline
+        now = self._loop.time()
+        expires = now + self._deadline
+        if not self._waiting and now > self._moved + _CALM:
+            self._most = _AT_ONCE
         if isinstance(slot, Many):
             slot.in_line = True
         self._waiting.append(_Waiting(expires, packed, slot, count))
         self.size += len(packed)
+        self._joined += 1
         if self._timer is None:
             self._timer = self._loop.call_at(expires, self._expire)
 
@@ -68,22 +76,28 @@ class Line:
     def let_in(self, connection: Connection) -> bool:
         """Send those at the front, as long as there is room; whether to go on in the next turn.
 
-        So many at a time, as all of them hold up the loop: after a frozen server it let in 2,000
-        and woke as many in one turn, and whoever was due meanwhile was told 150 ms late.
+        A part at a time, as all of them hold up the loop: after a frozen server it let in 2,000 and
+        woke as many in one turn, and whoever was due meanwhile was told 150 ms late. But twice as
+        many as have joined since, where that is more: else callers who ask again at once would
+        come behind as fast as others go, and nobody would get past the line any more.
         """
         waiting, now = self._waiting, self._loop.time()
-        for _ in range(min(len(waiting), _AT_ONCE)):
+        left = most = max(_AT_ONCE, 2 * min(self._joined, self._most))
+        self._joined, self._most, self._moved = 0, max(most, self._most), now
+        while waiting and left:
             expires, packed, slot, count = waiting[0]
-            if expires <= now and not _own_deadline(slot):
-                give_up(slot, self._unsent)  # the timer will say no more than that
             if not slot.done():
-                if not connection.has_room():
+                left -= 1
+                if expires <= now and not _own_deadline(slot):
+                    give_up(slot, self._unsent)  # the timer will say no more than that
+                elif not connection.has_room():
                     return False
-                if isinstance(slot, Many):
-                    slot.in_line = False
-                connection.submit(packed, slot, count)
-                if not _own_deadline(slot):
-                    self._end_at(expires, slot)
+                else:
+                    if isinstance(slot, Many):
+                        slot.in_line = False
+                    connection.submit(packed, slot, count)
+                    if not _own_deadline(slot):
+                        self._end_at(expires, slot)
             waiting.popleft()
             self.size -= len(packed)
         return bool(waiting)

@@ -57,7 +57,7 @@ def packed_shared(args: Sequence[Argument]) -> bytes:
         ConfigurationError: as `pack` raises it.
     """
     try:
-        if args[0] in FREQUENT and PLAIN.issuperset(map(type, args)):
+        if args[0] in FREQUENT and (type(args[1]) in PLAIN if len(args) == 2 else is_plain(args)):
             return pack_words(tuple(args))
     except (IndexError, TypeError, UnicodeEncodeError):
         pass  # below it is named

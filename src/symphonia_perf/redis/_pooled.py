@@ -15,6 +15,7 @@ from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.client import Pipeline
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError, ResponseError  # noqa: A004 - redis-py's
 
 __all__ = ["send", "suits"]
@@ -57,6 +58,9 @@ async def send(client: Redis, commands: Sequence[bytes]) -> Sequence[Any]:
 async def _exchange(connection: Any, packed: bytes, count: int) -> list[Any]:
     """Whatever ends this early, a cancellation too, redis-py answers by closing the connection."""
     await connection.send_packed_command(packed)
+    if type(connection).read_response is not AbstractConnection.read_response:
+        # Sentinel's looks for a primary that was demoted, and fakeredis's has no socket.
+        return [await _one(connection) for _ in range(count)]
     replies = [await _one(connection)]
     # Those behind the first come from the parser itself: what the connection does around each,
     # looking for its timeout and its address, takes 3 us, half of a GET in a pipeline of 64.

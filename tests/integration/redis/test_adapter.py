@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis, RedisCluster
+from fakeredis import FakeAsyncRedis
+from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -231,6 +232,35 @@ async def test_what_is_refused_between_others_stands_in_its_place(redis: Adapter
     assert found[::2] == [b"v", b"v", b"x"]
     assert [type(error) for error in found[1::2]] == [CommandError] * 3
     assert [error.operation for error in found[1::2]] == ["INCR", "LPOP", "INCR"]
+
+
+class Watching(Connection):
+    """A connection of somebody's own that looks at every reply, as Sentinel's does."""
+
+    seen = 0
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        Watching.seen += 1
+        return await super().read_response(*args, **options)
+
+
+async def test_a_connection_that_looks_at_replies_sees_all(server: RedisServer) -> None:
+    pool = ConnectionPool(connection_class=Watching, host="127.0.0.1", port=server.port)
+    async with Redis(connection_pool=pool) as client:
+        redis = wrap(client)
+        await redis.execute("PING")
+        before = Watching.seen
+        assert await redis.execute_many([("ECHO", "x")] * 9) == [b"x"] * 9
+        assert Watching.seen == before + 9
+        await redis.aclose()
+    await pool.aclose()
+
+
+async def test_a_pool_of_fakeredis_in_a_plain_client_works() -> None:
+    async with Redis(connection_pool=FakeAsyncRedis().connection_pool) as client:
+        redis = wrap(client, deadline=5.0)
+        assert await redis.execute_many([("SET", "k", "v")] * 5) == [b"OK"] * 5
+        await redis.aclose()
 
 
 async def test_a_connection_that_is_reset_between_replies_is_tried_again_as_the_client_says() -> (

@@ -142,6 +142,17 @@ async def test_a_failure_is_everybody_s_answer(lane: Lane, server: Server) -> No
     assert await ask(lane, get("d")) == [b"d"]
 
 
+async def test_a_reply_too_few_is_a_failure_for_all(server: Server) -> None:
+    async def send(commands: Sequence[Packed]) -> Sequence[Any]:
+        return (await server.send(commands))[1:]
+
+    lane = Lane(asyncio.get_running_loop(), send, max_waiting=10_000, patience=60)
+    one, two = ask(lane, get("a")), ask(lane, get("b"), get("c"))
+    for error in await one + await two:
+        assert isinstance(error, ConnectionError)
+        assert "2 replies to 3 commands" in str(error)
+
+
 async def test_a_cancelled_pipeline_is_an_answer_too(lane: Lane, server: Server) -> None:
     server.open.clear()
     future = ask(lane, get("a"))
