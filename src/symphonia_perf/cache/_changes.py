@@ -8,12 +8,13 @@ from dataclasses import KW_ONLY, dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Literal, TypeAlias, get_args
+from uuid import UUID
 
 from symphonia_perf.cache.rules import InvalidationRules
 from symphonia_perf.errors import ConfigurationError
 from symphonia_perf.typing import Document
 
-__all__ = ["Batch", "Operation", "Route", "Routes", "changed_at", "is_history_lost"]
+__all__ = ["Batch", "Operation", "Route", "Routes", "changed_at", "may_resume"]
 
 Operation: TypeAlias = Literal["insert", "update", "replace", "delete"]
 """What can happen to one document."""
@@ -24,6 +25,18 @@ _KEY = "_id"
 # of another cluster or damaged, or what follows it is larger than 16 MB.
 _LOST = frozenset({15, 136, 260, 280, 286, 10334, 40647, 40649})
 _LOST_LABEL = "NonResumableChangeStreamError"
+# The answers that say nothing about the place: what drivers may go on after, by their
+# specification (https://github.com/mongodb/specifications/tree/master/source/change-streams), what
+# ends by itself (11, 13, 18, 391: rights; 24, 46: locks; 50, 202: time; 11601, 237: killed).
+_PASSING = frozenset(
+    {6, 7, 11, 13, 18, 24, 43, 46, 50, 63, 89, 91, 133, 134, 150, 189, 202, 234, 237, 262, 391}
+    | {9001, 10107, 11600, 11601, 11602, 13388, 13435, 13436}
+)
+_PASSING_LABEL = "ResumableChangeStreamError"
+# By name, as no driver is imported here: PyMongo's for a server that is not reached, or not the
+# primary, and for a client that was closed.
+_UNREACHABLE = frozenset({"ConnectionFailure", "InvalidOperation"})
+_UUID = 4  # the subtype of binary values that says the order of the bytes, too; 3 does not
 _MISSING = object()
 
 
@@ -278,8 +291,15 @@ def _filled(route: Route, key: Document, image: Mapping[str, Any]) -> Document:
         found = _find(key, path)
         if found is _MISSING:
             found = _find(image, path)
-        fields[name] = None if found is _MISSING else found
+        fields[name] = None if found is _MISSING else _as_called(found)
     return fields
+
+
+def _as_called(value: Any) -> Any:
+    """A UUID for what PyMongo makes of one by default, which is bytes with a subtype."""
+    if isinstance(value, bytes) and getattr(value, "subtype", 0) == _UUID and len(value) == 16:
+        return UUID(bytes=bytes(value))
+    return value
 
 
 def _find(document: Any, path: str) -> Any:
@@ -299,7 +319,15 @@ def changed_at(change: Document) -> float | None:
     return float(seconds) if isinstance(seconds, int) else None
 
 
-def is_history_lost(error: BaseException) -> bool:
-    """Whether a stream cannot go on where it was, and never will."""
-    labelled = getattr(error, "has_error_label", None)
-    return getattr(error, "code", None) in _LOST or bool(labelled and labelled(_LOST_LABEL))
+def may_resume(error: BaseException) -> bool:
+    """Whether a stream that failed may go on where it was, once the server is well.
+
+    What is not known to pass would be met there again, as a change that the driver cannot decode.
+    """
+    code, labelled = getattr(error, "code", None), getattr(error, "has_error_label", None)
+    if code in _LOST or (labelled and labelled(_LOST_LABEL)):
+        return False
+    if code in _PASSING or (labelled and labelled(_PASSING_LABEL)):
+        return True
+    names = {each.__name__ for each in type(error).__mro__}
+    return isinstance(error, OSError) or not _UNREACHABLE.isdisjoint(names)

@@ -8,7 +8,7 @@ from inspect import isawaitable
 from time import monotonic, time
 from typing import Any, Literal, TypeAlias
 
-from symphonia_perf.cache._changes import Batch, Routes, changed_at, is_history_lost
+from symphonia_perf.cache._changes import Batch, Routes, changed_at, may_resume
 from symphonia_perf.cache._resume import ResumeToken
 from symphonia_perf.cache.guarded import not_bypassed
 from symphonia_perf.cache.manager import Cache
@@ -114,12 +114,12 @@ class Follower:
             except SymphoniaError:
                 raise
             except Exception as error:
-                if is_history_lost(error):
-                    self._place, why_lost = None, str(error)
-                    continue
                 if getattr(error, "code", None) == _NO_REPLICA_SET:
                     raise ConfigurationError(STANDALONE) from error
-                self._interrupted(error)
+                if self._place is None or may_resume(error):
+                    self._interrupted(error)
+                else:  # to go on there would fail for ever
+                    self._place, why_lost = None, f"the stream cannot go on there: {error!r}"
                 if monotonic() - self._well_at > _PATIENCE:
                     raise
                 await asyncio.sleep(self._pause)

@@ -109,7 +109,7 @@ class Published:
         near: is told.
 
     Raises:
-        ConfigurationError: a client that cannot subscribe.
+        ConfigurationError: a client that cannot subscribe, such as one of a whole cluster.
     """
 
     def __init__(self, client: Any, near: NearTier) -> None:
@@ -118,7 +118,13 @@ class Published:
                 f"{type(client).__qualname__} cannot publish and subscribe: expected what connect()"
                 " or wrap() of symphonia_perf.redis returns"
             )
-        self._pubsub = client.pubsub()
+        try:
+            self._pubsub = client.pubsub()
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                'invalidation="pubsub" over a cluster: every node passes on every message, so give '
+                "one of them to listen on: listen_on=connect(url), open while the cache is"
+            ) from error
         self._near = near
         self._me = ""
         self._channel = ""
@@ -142,11 +148,13 @@ class Published:
             await entered
             yield
         finally:
-            if self._writes:
-                await asyncio.wait(self._writes)
-            self._near.flush(hears=False)
-            task.cancel()
-            await asyncio.wait({task})
+            try:
+                if self._writes:
+                    await asyncio.wait(self._writes)
+            finally:  # also where whoever closes is cancelled; the writes tell the others later
+                self._near.flush(hears=False)
+                task.cancel()
+                await asyncio.wait({task})
 
     def check(self) -> None:
         """Flush the near tier if the connection is away.

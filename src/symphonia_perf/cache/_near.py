@@ -43,7 +43,7 @@ class NearTier:
 
     Args:
         store: holds the entries; it is nobody else's.
-        ttl: seconds that an entry is held at most.
+        ttl: seconds that an entry is held, and a generation known, at most.
         max_tags: generations that are remembered.
         now: monotonic time, the store's own.
 
@@ -61,7 +61,7 @@ class NearTier:
         self._ttl = ttl
         self._now = now
         self._marks: dict[str, Mark] = {}
-        self.tags = TagVector(max_tags)
+        self.tags = TagVector(max_tags, lasts=ttl, now=now)
         self.hears = False
         self.flushes = 0
         self.overtaken = 0
@@ -122,6 +122,11 @@ class NearTier:
                 created, entry = now, entry._replace(created=now)  # noqa: PLW2901 - the same entry
             # Only what is fresh: what is stale is about to be replaced, by whoever reads it first.
             until = min(created + entry.ttl, now + self._ttl)
+            if entry.tags:
+                # A bump that went unheard is seen when the generation is asked for anew: kept for
+                # longer, an entry that fits the old one would outlast it. A tag that is not known
+                # ends nothing: until it is learnt the entry counts as gone.
+                until = min(until, self.tags.until(entry.tags))
             if until > now:
                 with suppress(NotEncodable):  # the reader gets it all the same
                     self._store.keep(key, entry, until=until)

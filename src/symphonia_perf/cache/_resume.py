@@ -1,5 +1,7 @@
 """Where a change stream goes on, kept in Redis for whoever watches next."""
 
+import re
+
 from symphonia_perf._core.codecs import MsgpackCodec
 from symphonia_perf.errors import CorruptEntry
 from symphonia_perf.redis.commands import Commands
@@ -10,6 +12,9 @@ __all__ = ["ResumeToken"]
 # Milliseconds. An oplog seldom reaches back further, and a token that is gone costs what one costs
 # that leads nowhere.
 _LASTS = 7 * 86_400_000
+# What a server's token holds. Its length is that of the changed document's key, which is seldom
+# above a kilobyte. Without `_data` a server would begin now, and nobody would know of the gap.
+_DATA = re.compile(r"[0-9A-Fa-f]{1,65536}")
 
 
 class ResumeToken:
@@ -26,7 +31,7 @@ class ResumeToken:
         self._codec = MsgpackCodec()
 
     async def load(self) -> Document | None:
-        """The token; None where there is none that can be read.
+        """The token; None where there is none that a server can have given.
 
         Raises:
             StoreError: nobody knows.
@@ -38,7 +43,10 @@ class ResumeToken:
             token: object = self._codec.decode(data)
         except CorruptEntry:
             return None
-        return token if isinstance(token, dict) else None
+        if not isinstance(token, dict):
+            return None
+        data = token.get("_data")
+        return token if isinstance(data, str) and _DATA.fullmatch(data) else None
 
     async def save(self, token: Document) -> None:
         """Keep it in place of the one before.

@@ -89,12 +89,13 @@ class ChangeStreamInvalidator:
     (the resume token) is kept in Redis after its changes had their effect, so each has it at least
     once, and once more costs nothing but a load.
 
-    Where the place is lost (Redis was flushed, or the oplog is too short for a pause), nobody knows
-    what was changed. Then the cache is cleared: `Cache.clear`, and not only the tags of the rules,
-    because entries that rules delete by key would be missed by those. It removes the generations of
-    tags, too, so that loads under way that carry any are gone when they are stored. The stream is
-    opened before, so nothing falls in between. The same follows where a collection is dropped or
-    renamed whose event needs a document's fields.
+    Where the place is lost (Redis was flushed, the oplog is too short for a pause, or the driver
+    cannot decode what follows), nobody knows what was changed. Then the cache is cleared:
+    `Cache.clear`, and not only the tags of the rules, because entries that rules delete by key
+    would be missed by those. It removes the generations of tags, too, so that loads under way that
+    carry any are gone when they are stored. The stream is opened before, so nothing falls in
+    between. The same follows where a collection is dropped or renamed whose event needs a
+    document's fields.
 
     * It needs a replica set, of one member at least; PyMongo's async databases and Motor's do.
     * A cache that shares nothing (`MemoryCacheStore`) is invalidated in the watching process only.

@@ -164,12 +164,14 @@ class Cache:
     ) -> None:
         """Cancel loads under way; the store stays as it is. The cache may be opened again."""
         self._loading.check()
-        if self._changes:
-            await asyncio.wait(self._changes)
         try:
-            await self._loading.aclose()
-        finally:
-            await self._ear.__aexit__(None, None, None)
+            if self._changes:
+                await asyncio.wait(self._changes)
+        finally:  # also where whoever closes is cancelled: else it could not be opened again
+            try:
+                await self._loading.aclose()
+            finally:
+                await self._ear.__aexit__(None, None, None)
 
     @property
     def key_start(self) -> str:
@@ -469,10 +471,11 @@ class Cache:
 
     async def _apply(self, effects: Effects) -> None:
         # Tags first: what is loaded from now on is right, and they are the quickest.
+        # An empty step would only fail, where the cache was closed under way.
         await each_tried(
             (
-                partial(self.invalidate_tags, effects.tags),
-                partial(self.delete_many, effects.delete),
+                *((partial(self.invalidate_tags, effects.tags),) if effects.tags else ()),
+                *((partial(self.delete_many, effects.delete),) if effects.delete else ()),
                 *(partial(self.invalidate_pattern, pattern) for pattern in effects.match),
             )
         )

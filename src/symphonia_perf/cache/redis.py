@@ -272,8 +272,9 @@ class RedisCacheStore:
         commands += [("MGET", tag) for tag in tags]
         replies = await self._commands.execute_many(commands)
         numbers = _numbers(tags, [number for (number,) in replies[len(tags) :]])
-        # Evicted within that moment, or not ours: an entry with this one is gone when it is stored.
-        return {tag: numbers.get(tag, 0) for tag in tags}
+        # Evicted within that moment, or not ours: an entry with a number that nobody else has is
+        # gone when it is stored. One number for all would be found again by the next such reader.
+        return {tag: _fresh_number() for tag in tags} | numbers
 
 
 class _RedisLease:

@@ -38,7 +38,7 @@ class TierStats:
     listening: bool  # whether changes are heard of; else the near tier is empty
     entries: int  # held near
     size: int  # their bytes, where the near store is bounded by bytes
-    tags: int  # whose generations are known
+    tags: int  # whose generations are remembered
     evicted: int  # entries that left because room was needed
     flushes: int  # times that everything was forgotten: a connection lost, a server flushed
     overtaken: int  # far reads that were not kept near because of a change meanwhile
@@ -51,7 +51,8 @@ class TieredCacheStore:
     program, makes it leave every near tier: the server tells of each key that was written
     (`CLIENT TRACKING`). Whatever may have gone unheard empties the near tier: a lost connection,
     a flushed server. While nothing is heard it stays empty and the far tier answers. A far read
-    that a write overtakes is not held. As a belt, nothing is held for longer than `near_ttl`.
+    that a write overtakes is not held. As a belt, nothing is held for longer than `near_ttl`, and
+    no tag's generation believed for longer.
 
     The cache opens it, and tells it its prefix. A store belongs to one cache; several may share
     the client. After a write the near tier is filled by the next read, not by the write itself: the
@@ -79,7 +80,8 @@ class TieredCacheStore:
             `copy=False` readers share one object, which is fastest.
         far: has all entries.
         invalidation: `tracking` (default), or `pubsub` where that is not to be had.
-        near_ttl: seconds that an entry is held near at most; default a minute.
+        near_ttl: seconds that an entry is held near, and a tag's generation remembered, at most;
+            default a minute.
         max_tags: tags whose generations are remembered here, beside the near store's bounds;
             default 10,000.
         listen_on: the client by which changes are heard, of the same server; default the far tier's
@@ -243,6 +245,7 @@ class TieredCacheStore:
 
     def stats(self) -> TierStats:
         """How the near tier is doing."""
+        self._hearing.check()
         near, store = self._near, self._store
         return TierStats(
             listening=near.hears,

@@ -9,12 +9,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from bson import Binary
+from bson.datetime_ms import DatetimeMS
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.errors import PyMongoError
 
+from symphonia_perf._core.codecs import MsgpackCodec
 from symphonia_perf._core.events import Event
 from symphonia_perf.cache import (
     Cache,
@@ -227,6 +231,53 @@ async def test_what_was_changed_while_nobody_watched_is_felt_later(scene: Scene)
         await scene.gone("carrier:1")
         assert await scene.cache.get("carrier:2") == "old"
         assert watcher.stats().clears == 0
+
+
+async def test_a_change_that_cannot_be_decoded_does_not_end_the_watching(scene: Scene) -> None:
+    far = DatetimeMS(2**62)  # a date that `datetime` does not have
+    async with watching(scene) as watcher:
+        await scene.cached("carrier:1", "carrier:other")
+        await asyncio.to_thread(scene.db["carriers"].insert_many, [{"_id": 1}, {"_id": far}])
+        await scene.gone("carrier:1", "carrier:other")
+        await until(lambda: watcher.stats().watching and watcher.stats().clears == 2)
+        await scene.cached("carrier:2")
+        await asyncio.to_thread(scene.db["carriers"].insert_one, {"_id": 2})
+        await scene.gone("carrier:2")
+        assert watcher.stats().clears == 2
+    reasons = [e.reason for e in scene.events if getattr(e, "kind", "") == "lost"]
+    assert "InvalidBSON" in reasons[-1]
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        *({}, {"_data": "zz"}, {"_data": "8" * 9}, {"_data": "8" * 60_000}, {"_data": 2**63}),
+        *({"_data": "82", "a\0b": 1}, {"_data": "82", 1: 2}),
+    ],
+    ids=lambda token: f"{token}"[:30],
+)
+async def test_a_place_that_was_damaged_clears(scene: Scene, token: Any) -> None:
+    async with watching(scene) as watcher:
+        pass
+    await scene.cached("carrier:1")
+    await scene.redis.execute("SET", watcher._name, MsgpackCodec().encode(token))
+    async with watching(scene) as watcher:
+        await scene.gone("carrier:1")
+        assert watcher.stats().clears == 1
+        await scene.cached("carrier:2")
+        await asyncio.to_thread(scene.db["carriers"].insert_one, {"_id": 2})
+        await scene.gone("carrier:2")
+
+
+async def test_a_uuid_is_felt_and_clears_nothing(scene: Scene) -> None:
+    number = UUID(int=5)
+    async with watching(scene) as watcher:
+        await scene.cached(f"carrier:{number}", "carrier:other")
+        one = {"_id": Binary.from_uuid(number)}
+        await asyncio.to_thread(scene.db["carriers"].insert_one, one)
+        await scene.gone(f"carrier:{number}")
+        assert await scene.cache.get("carrier:other") == "old"
+        assert watcher.stats().clears == 1
 
 
 # Servers and processes that fail

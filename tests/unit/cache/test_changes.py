@@ -3,12 +3,15 @@
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
-from bson import ObjectId, Timestamp
+from bson import Binary, ObjectId, Timestamp
+from bson.errors import InvalidBSON
+from pymongo import errors
 
 from symphonia_perf.cache import InvalidationRules, Route, on
-from symphonia_perf.cache._changes import Batch, Routes, changed_at, is_history_lost
+from symphonia_perf.cache._changes import Batch, Routes, changed_at, may_resume
 from symphonia_perf.errors import ConfigurationError
 
 RULES = InvalidationRules(
@@ -17,6 +20,7 @@ RULES = InvalidationRules(
     on("contract.changed", delete=["contract:{id}"], tags=["client:{client_id}"]),
 )
 CONTRACT = {"id": "_id", "client_id": "client.id"}
+RESUMABLE = "ResumableChangeStreamError"
 LIVING = ("insert", "update", "replace")
 
 
@@ -214,6 +218,16 @@ def test_a_value_that_no_key_can_have_takes_everything() -> None:
     assert found["everything"].startswith("a document of 'carriers': id: {'a': 1} (dict)")
 
 
+def test_a_uuid_is_one_however_the_driver_gives_it() -> None:
+    table, number = routes(carriers="carrier.changed"), UUID(int=5)
+    for given in (number, Binary(number.bytes, 4)):
+        found = judged(table, change("update", "carriers", given))
+        assert found["keys"] == [f"carrier:{number}"]
+    # Of the old subtype nobody knows in which order the bytes are.
+    for given in (Binary(number.bytes, 3), Binary(b"short", 4), Binary(number.bytes), b"x" * 16):
+        assert "everything" in judged(table, change("update", "carriers", given))
+
+
 # Fingerprints
 
 
@@ -244,17 +258,44 @@ def test_when_it_changed_is_the_servers_word() -> None:
     assert changed_at({}) is None
 
 
-def test_a_history_that_is_lost_is_known_by_code_or_label() -> None:
+def test_where_a_stream_may_go_on_is_known_by_code_or_label() -> None:
     def error(code: int | None, *labels: str) -> Any:
         failure: Any = Exception()
         failure.code, failure.has_error_label = code, labels.__contains__
         return failure
 
-    assert is_history_lost(error(286))
-    assert is_history_lost(error(260))
-    assert is_history_lost(error(1, "NonResumableChangeStreamError"))
-    assert not is_history_lost(error(1, "ResumableChangeStreamError"))
-    assert not is_history_lost(ConnectionError())
+    assert not may_resume(error(286))
+    assert not may_resume(error(260))
+    assert not may_resume(error(1, "NonResumableChangeStreamError"))
+    assert may_resume(error(1, "ResumableChangeStreamError"))
+    assert may_resume(error(43))
+
+
+@pytest.mark.parametrize(
+    ("error", "may"),
+    [
+        (ConnectionError(), True),
+        (TimeoutError(), True),
+        (errors.AutoReconnect(), True),
+        (errors.NotPrimaryError(), True),
+        (errors.NetworkTimeout(), True),
+        (errors.ServerSelectionTimeoutError(), True),
+        (errors.WaitQueueTimeoutError(), True),
+        (errors.CursorNotFound("gone", 43), True),
+        (errors.ExecutionTimeout("too long", 50), True),
+        (errors.OperationFailure("not authorized", 13), True),
+        (errors.OperationFailure("interrupted", 1, {"errorLabels": [RESUMABLE]}), True),
+        (errors.InvalidOperation("Cannot use AsyncMongoClient after close"), True),
+        (errors.OperationFailure("resume token string was not a valid hex string", 9), False),
+        (errors.OperationFailure("the oplog has moved on", 286), False),
+        (errors.OperationFailure("both", 91, {"errorLabels": [f"Non{RESUMABLE}"]}), False),
+        (InvalidBSON("year 146140482 is out of range"), False),
+        (errors.InvalidDocument("documents must have only string keys"), False),
+        (OverflowError("MongoDB can only handle up to 8-byte ints"), False),
+    ],
+)
+def test_what_passes_keeps_the_place_and_all_else_does_not(error: Exception, *, may: bool) -> None:
+    assert may_resume(error) is may
 
 
 # Options

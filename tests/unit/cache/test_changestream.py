@@ -10,8 +10,10 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any, Self
 
 import pytest
+from bson.errors import InvalidBSON
 from fakeredis import FakeAsyncRedis
 
+from symphonia_perf._core.codecs import MsgpackCodec
 from symphonia_perf._core.events import Event
 from symphonia_perf.cache import (
     Cache,
@@ -34,9 +36,10 @@ RULES = InvalidationRules(
     on("plan.changed", tags=["plans"]),
 )
 ROUTES = {"carriers": "carrier.changed", "plans": "plan.changed"}
+START, IDLE = "57A7", "1D7E"  # places: hex digits, as a server's
 
 
-class Failure(Exception):
+class Failure(ConnectionError):
     """As a driver raises it."""
 
     def __init__(self, code: int | None = None) -> None:
@@ -47,7 +50,7 @@ class Failure(Exception):
 class Stream:
     """Says what its database's script has."""
 
-    start: Mapping[str, str] | None = MappingProxyType({"_data": "start"})
+    start: Mapping[str, str] | None = MappingProxyType({"_data": START})
 
     def __init__(self, db: "Database", start_after: Any) -> None:
         self._db = db
@@ -199,12 +202,12 @@ async def test_the_place_is_kept_after_the_changes_had_their_effect(setting: Set
         setting.db.say(change(1), change(2), change(3))
         await until(lambda: watcher.stats().changes == 3)
         # Not at once for each change: what is told twice costs little.
-        assert await setting.token(watcher) == {"_data": "start"}
-        setting.db.say("idle")
+        assert await setting.token(watcher) == {"_data": START}
+        setting.db.say(IDLE)
         await until(lambda: watcher.stats().lag == 0.0)
-        assert await setting.token(watcher) == {"_data": "idle"}
+        assert await setting.token(watcher) == {"_data": IDLE}
     async with watching(setting):
-        assert setting.db.opened[-1] == {"_data": "idle"}
+        assert setting.db.opened[-1] == {"_data": IDLE}
     assert setting.told == ["lost", "watching", "watching"]
     assert 0 < await setting.redis.execute("TTL", watcher._name) <= 7 * 86_400
 
@@ -217,7 +220,20 @@ async def test_changes_that_wait_are_told_together(setting: Setting) -> None:
         assert setting.cache.stats().deletes <= 15
 
 
-@pytest.mark.parametrize("kept", [None, b"", b"\x00", b"foreign"])
+@pytest.mark.parametrize(
+    "kept",
+    [
+        *(None, b"", b"\x00", b"foreign"),
+        *map(
+            MsgpackCodec().encode,
+            [
+                *({}, [], [1], "82", 5, {"x": 1}, {1: 2}, {"_data": None}, {"_data": 2**63}),
+                *({"_data": ""}, {"_data": "zz"}, {"_data": "82\n"}, {"_data": b"82"}),
+                *({"_data": {"a": 1}}, {"_data": "8" * 65_537}),
+            ],
+        ),
+    ],
+)
 async def test_without_a_place_the_cache_is_cleared_once_the_stream_is_open(
     setting: Setting, kept: bytes | None
 ) -> None:
@@ -229,6 +245,7 @@ async def test_without_a_place_the_cache_is_cleared_once_the_stream_is_open(
         await until(lambda: watcher.stats().watching)
         assert await setting.cache.get("carrier:1") is None
         assert watcher.stats().clears == 1
+    assert setting.db.opened == [None]
     assert setting.told == ["lost", "watching"]
 
 
@@ -238,7 +255,7 @@ async def test_a_stream_that_fails_before_it_says_anything_goes_on_from_its_begi
     setting.db.say(Failure(), change(1))
     async with setting.watcher() as watcher:
         await until(lambda: watcher.stats().changes == 1)
-    assert setting.db.opened == [None, {"_data": "start"}]
+    assert setting.db.opened == [None, {"_data": START}]
     assert setting.told == ["lost", "watching", "interrupted", "watching"]
 
 
@@ -262,13 +279,13 @@ async def test_while_changes_come_the_place_is_kept_now_and_then(
         await until(lambda: watcher.stats().changes == 1)
         setting.db.say(change(2))
         await until(lambda: watcher.stats().changes == 2)
-        assert await setting.token(watcher) != {"_data": "start"}
+        assert await setting.token(watcher) != {"_data": START}
 
 
 @pytest.mark.parametrize("when", ["opening", "reading"])
 async def test_a_lost_history_begins_anew_and_clears(setting: Setting, when: str) -> None:
     watcher = setting.watcher()
-    await ResumeToken(setting.redis, watcher._name).save({"_data": "old", "_typeBits": b"\x01"})
+    await ResumeToken(setting.redis, watcher._name).save({"_data": "82", "_typeBits": b"\x01"})
     if when == "opening":
         setting.db.refusals.append(Failure(286))
     async with watcher:
@@ -277,16 +294,47 @@ async def test_a_lost_history_begins_anew_and_clears(setting: Setting, when: str
         if when == "reading":
             setting.db.say(change(1), Failure(286))
         else:
-            setting.db.say("here")
+            setting.db.say(IDLE)
         await until(lambda: watcher.stats().clears == 1 and watcher.stats().watching)
-        setting.db.say("idle")
+        setting.db.say(IDLE)
         await until(lambda: watcher.stats().lag == 0.0)
-        assert await setting.token(watcher) == {"_data": "idle"}
-    assert setting.db.opened == [{"_data": "old", "_typeBits": b"\x01"}, None]
+        assert await setting.token(watcher) == {"_data": IDLE}
+    assert setting.db.opened == [{"_data": "82", "_typeBits": b"\x01"}, None]
     reasons = [e.reason for e in setting.events if isinstance(e, ChangeStreamEvent) and e.reason]
-    assert reasons == ["code 286"]
+    assert len(reasons) == 1
+    assert "code 286" in reasons[0]
     if when == "reading":
         assert await setting.cache.get("carrier:1") is None
+
+
+@pytest.mark.parametrize("when", ["opening", "reading"])
+async def test_what_would_fail_there_for_ever_is_a_lost_place(setting: Setting, when: str) -> None:
+    async with watching(setting) as watcher:
+        setting.db.say(change(1))
+        await until(lambda: watcher.stats().changes == 1)
+        await setting.cache.set("carrier:other", "old")
+        broken = InvalidBSON("year 146140482 is out of range")
+        if when == "opening":
+            setting.db.refusals += [Failure(), broken]
+        setting.db.say(Failure() if when == "opening" else broken)
+        await until(lambda: watcher.stats().clears == 2 and watcher.stats().watching)
+        assert await setting.cache.get("carrier:other") is None
+        assert await setting.token(watcher) == {"_data": START}
+        setting.db.say(change(2))
+        await until(lambda: watcher.stats().changes == 2)
+        assert setting.db.opened[-1] is None
+        assert watcher.stats().interruptions == (2 if when == "opening" else 0)
+    lost = [e for e in setting.events if isinstance(e, ChangeStreamEvent) and e.kind == "lost"]
+    assert "InvalidBSON('year 146140482 is out of range')" in lost[-1].reason
+    assert lost[-1].warning() is not None
+
+
+async def test_without_a_place_what_fails_is_tried_again_after_a_pause(setting: Setting) -> None:
+    setting.db.refusals += [InvalidBSON("one"), InvalidBSON("two")]
+    async with watching(setting) as watcher:
+        assert watcher.stats().interruptions == 2
+        assert watcher.stats().clears == 1
+    assert setting.told == ["interrupted", "interrupted", "lost", "watching"]
 
 
 async def test_a_dropped_collection_clears_and_a_dropped_database_goes_on(
@@ -377,10 +425,10 @@ async def test_a_store_that_fails_is_told_again(fails: str) -> None:
         await until(lambda: "failed" in setting.kinds)
         assert watcher.stats().changes == 0
         # From there the stream says again what was not told.
-        assert await setting.token(watcher) == {"_data": "start"}
+        assert await setting.token(watcher) == {"_data": START}
         store.failing.clear()
         await until(lambda: watcher.stats().watching)
-        assert setting.db.opened == [None, {"_data": "start"}]
+        assert setting.db.opened == [None, {"_data": START}]
 
 
 async def test_what_fails_for_others_meanwhile_is_not_told_again() -> None:
@@ -421,7 +469,7 @@ async def test_a_lag_is_told_once_and_when_it_is_over() -> None:
         setting.db.say(change(3, clusterTime=SimpleNamespace(time=int(time.time()) + 60)))
         await until(lambda: watcher.stats().changes == 3)
         assert watcher.stats().lag == 0.0
-        setting.db.say("idle")
+        setting.db.say(IDLE)
     assert setting.told == ["lost", "watching", "lagging", "caught_up"]
     assert watcher.stats().lag is None
 

@@ -10,9 +10,18 @@ from typing import Any
 
 import pytest
 from fakeredis import FakeAsyncRedis
+from redis.asyncio import RedisCluster
 
-from symphonia_perf.cache import Cache, Entry, MemoryCacheStore, RedisCacheStore, TieredCacheStore
-from symphonia_perf.errors import CommandError, NotOpen, StoreUnavailable
+from symphonia_perf.cache import (
+    Cache,
+    Entry,
+    InvalidationRules,
+    MemoryCacheStore,
+    RedisCacheStore,
+    TieredCacheStore,
+    on,
+)
+from symphonia_perf.errors import CommandError, ConfigurationError, NotOpen, StoreUnavailable
 from symphonia_perf.redis import MemoryBroadcast, wrap
 from tests.unit.cache.far import settle
 
@@ -314,3 +323,49 @@ async def test_a_later_refusal_is_told_and_tried_again(
         server.refusal = NotOpen("the client was closed")
         server.listeners[-1].close()
         await heard(lambda: not (one.stats().listening and other.stats().listening))
+
+
+async def test_a_closing_that_is_cancelled_closes_all_the_same() -> None:
+    server = Server()
+    store = make(server)
+    cache = Cache(store, rules=InvalidationRules(on("e", tags=["t"])))
+
+    @cache.invalidates("e")
+    async def write() -> None: ...
+
+    for change in (lambda: cache.delete("k"), write):
+        async with cache:
+            await heard(lambda: store.stats().listening)
+            server.answering.clear()
+            changing = asyncio.create_task(change())
+            await settle()
+            changing.cancel()
+            closing = asyncio.create_task(cache.__aexit__(None, None, None))
+            await settle()
+            assert not closing.done()
+            async with asyncio.timeout(5):
+                while not closing.done():  # each thing that it waits for is given up
+                    closing.cancel()
+                    await settle()
+            assert closing.cancelled()
+            assert not store.stats().listening
+            assert not any("near tier" in task.get_name() for task in asyncio.all_tasks())
+            server.published.clear()
+            await cache.__aenter__()
+            server.answering.set()
+            await heard(lambda: any(said[2:] for said in server.published))  # told later
+
+
+async def test_stats_tell_of_a_connection_that_is_away() -> None:
+    server = Server()
+    async with two(server) as (one, _):
+        server.connected = False
+        assert not one.stats().listening
+        assert one.stats().flushes == 1
+
+
+async def test_over_a_cluster_it_says_what_to_listen_on() -> None:
+    cluster = RedisCluster(host="localhost", port=1)
+    with pytest.raises(ConfigurationError, match=r"cluster: .*listen_on=connect\(url\)"):
+        make(wrap(cluster))
+    await cluster.aclose()

@@ -171,3 +171,23 @@ def test_a_forked_child_hears_nothing(near: NearTier, clock: Clock) -> None:
     _forked()
     assert not near.hears
     assert held(near, "a") == []
+
+
+def test_an_entry_is_held_no_longer_than_the_generations_it_depends_on(
+    near: NearTier, clock: Clock
+) -> None:
+    tagged = entry(clock, tags={"t": 1})
+    read(near, "a", entry=tagged, t=1)
+    clock.now += 50.0
+    read(near, "b", entry=tagged)  # by what is known of the tag, which may be wrong by now
+    read(near, "plain", entry=entry(clock))
+    assert held(near, "a", "b", "plain") == ["a", "b", "plain"]
+    clock.now += 10.0
+    assert "t" not in near.tags
+    assert held(near, "a", "b", "plain") == ["plain"]
+    read(near, "b", entry=tagged, t=1)
+    clock.now += 59.0
+    assert held(near, "b") == ["b"]
+    near.tags.forget("t")
+    read(near, "c", entry=tagged)
+    assert held(near, "c") == []

@@ -464,3 +464,20 @@ async def test_a_codec_of_choice(client: FakeAsyncRedis) -> None:
 async def test_a_client_that_was_not_wrapped_is_refused(client: FakeAsyncRedis) -> None:
     with pytest.raises(ConfigurationError, match=r"write RedisCacheStore\(wrap\(client\)\)"):
         RedisCacheStore(client)  # type: ignore[arg-type]
+
+
+async def test_a_generation_evicted_as_it_is_made_is_nobody_elses(client: FakeAsyncRedis) -> None:
+    class Evicting(Recorder):
+        async def execute_many(self, commands: Sequence[Any], **options: Any) -> list[Any]:
+            replies = await super().execute_many(commands, **options)
+            if commands[0][0] == "SET" and "NX" in commands[0]:
+                await client.delete("t")
+                replies[-1] = [None]
+            return replies
+
+    store = RedisCacheStore(Evicting(wrap(client, deadline=10.0)))
+    one = (await store.get_many([], ["t"])).generations
+    await store.set_many({"k": Entry(value=1, ttl=60.0, tags=one)})
+    found = await store.get_many(["k"], ["t"])
+    assert not found.entries
+    assert found.generations != one

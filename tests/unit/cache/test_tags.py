@@ -1,11 +1,13 @@
 """The generations that a process remembers."""
 
+from math import inf
 from typing import Any
 
 import pytest
 
 from symphonia_perf.cache.tags import TagVector
 from symphonia_perf.errors import ConfigurationError
+from tests.unit.cache.far import Clock
 
 
 def test_what_was_learnt_is_known_until_it_is_forgotten() -> None:
@@ -49,3 +51,27 @@ def test_the_least_recently_asked_for_leaves_first() -> None:
 def test_a_bound_that_cannot_work_is_named(at_most: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"max_tags=.*expected an int from 1"):
         TagVector(at_most)
+
+
+def test_what_was_learnt_is_asked_for_anew_when_its_time_is_over() -> None:
+    clock = Clock()
+    known = TagVector(at_most=2, lasts=5.0, now=clock.monotonic)
+    start = clock.now
+    known.learn("a", 1)
+    clock.now += 2.0
+    known.learn("b", 2)
+    assert known.until(["a", "b", "c"]) == start + 5.0
+    assert known.until(["b"]) == start + 7.0
+    assert known.until(["c"]) == inf
+    clock.now += 3.0
+    assert "a" not in known
+    assert "b" in known
+    assert known.known(["a", "b"]) == {"b": 2}
+    assert len(known) == 1
+    known.learn("a", 1)
+    known.learn("c", 3)  # takes the room of `b`, with its time
+    assert known.until(["b"]) == inf
+    assert known.until(["a"]) == start + 10.0
+    known.forget("a")
+    known.clear()
+    assert known.until(["a", "c"]) == inf

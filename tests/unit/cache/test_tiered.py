@@ -555,3 +555,22 @@ def test_options_that_cannot_work_are_named(options: dict[str, Any], said: str) 
     defaults = {"near": MemoryCacheStore(), "far": RedisCacheStore(wrap(FakeAsyncRedis()))}
     with pytest.raises(ConfigurationError, match=said):
         TieredCacheStore(**{**defaults, **options})
+
+
+async def test_a_bump_that_nobody_hears_of_is_noticed_when_the_belts_time_is_over() -> None:
+    server, clock = FakeServer(), Clock()
+    store, far = tiered(server, clock=clock, near_ttl=5.0), RedisCacheStore(server.commands)
+    async with store.listening(""):
+        now = (await store.get_many([], ["t"])).generations
+        await store.set_many({"k": plain("old", tags=now)})
+        assert await value(store) == "old"
+        await far.bump_tags(["t"])
+        clock.now += 3.0
+        await store.set_many({"other": plain("old", tags=now)})
+        assert [await value(store), await value(store, "other")] == ["old", "old"]
+        clock.now += 2.0
+        assert store.peek("k") is None
+        assert store.peek("other") is None
+        assert [await value(store), await value(store, "other")] == [None, None]
+        again = (await store.get_many([], ["t"])).generations
+        assert again == (await far.get_many([], ["t"])).generations
