@@ -12,8 +12,9 @@ __all__ = ["Line"]
 
 
 _PURGE = 0.05  # seconds
-_AT_ONCE = 64
-_CALM = 1.0  # seconds without a line, after which the next one begins slowly again
+_AT_ONCE = 64  # let in, at the beginning
+_BEGINNING = 0.3  # seconds
+_STILL = 0.2  # seconds
 
 
 class _Waiting(NamedTuple):
@@ -38,9 +39,8 @@ class Line:
         self._unsent = Late(f"it was not sent (deadline {deadline:g} s)")
         self._late = Late(f"no reply; it may have been executed (deadline {deadline:g} s)")
         self._purged = -_PURGE  # when that was done last
-        self._joined = 0  # since some were let in
-        self._most = _AT_ONCE  # that were let in at a time, as long as there was always a line
-        self._moved = 0.0  # when some were let in last
+        self._moved = 0.0  # when some were let in last, or the first came
+        self._begun = -_BEGINNING  # when some were let in first after a standstill
         self.size = 0  # packed bytes
 
     def __len__(self) -> int:
@@ -50,13 +50,12 @@ class Line:
         """Wait to be sent."""
         now = self._loop.time()
         expires = now + self._deadline
-        if not self._waiting and now > self._moved + _CALM:
-            self._most = _AT_ONCE
+        if not self._waiting:
+            self._moved = now
         if isinstance(slot, Many):
             slot.in_line = True
         self._waiting.append(_Waiting(expires, packed, slot, count))
         self.size += len(packed)
-        self._joined += 1
         if self._timer is None:
             self._timer = self._loop.call_at(expires, self._expire)
 
@@ -76,14 +75,16 @@ class Line:
     def let_in(self, connection: Connection) -> bool:
         """Send those at the front, as long as there is room; whether to go on in the next turn.
 
-        A part at a time, as all of them hold up the loop: after a frozen server it let in 2,000 and
-        woke as many in one turn, and whoever was due meanwhile was told 150 ms late. But twice as
-        many as have joined since, where that is more: else callers who ask again at once would
-        come behind as fast as others go, and nobody would get past the line any more.
+        A line that stood still begins with a part in each turn: after a frozen server 2,000 were
+        let in and woken in one, and whoever was due meanwhile was told 150 ms late. Not for long,
+        as callers who ask again at once would come behind as fast as others go, and the line, which
+        costs three times what a command does, would never end.
         """
         waiting, now = self._waiting, self._loop.time()
-        left = most = max(_AT_ONCE, 2 * min(self._joined, self._most))
-        self._joined, self._most, self._moved = 0, max(most, self._most), now
+        if now > self._moved + _STILL:
+            self._begun = now
+        self._moved = now
+        left = _AT_ONCE if now < self._begun + _BEGINNING else len(waiting)
         while waiting and left:
             expires, packed, slot, count = waiting[0]
             if not slot.done():

@@ -356,14 +356,20 @@ async def test_whoever_leaves_the_line_too_late_is_not_sent() -> None:
     line.close()
 
 
-async def test_a_long_line_is_let_in_a_part_in_each_turn() -> None:
-    rig = Rig()
-    line = Line(asyncio.get_running_loop(), deadline=30.0)
-    futures: list[asyncio.Future[Any]] = []
-    for _ in range(300):
+def in_line(line: Line, count: int) -> list[asyncio.Future[Any]]:
+    futures = []
+    for _ in range(count):
         futures.append(asyncio.get_running_loop().create_future())
         line.join(pack_words(("GET", "k")), futures[-1], 1)
-    futures[7].cancel()
+    return futures
+
+
+async def test_after_a_standstill_a_long_line_is_let_in_a_part_in_each_turn() -> None:
+    rig = Rig()
+    line = Line(asyncio.get_running_loop(), deadline=30.0)
+    futures = in_line(line, 300)
+    futures.pop(7).cancel()
+    line._moved -= 1.0
     assert line.let_in(rig.connection)
     assert 0 < rig.connection.in_flight < 200
     assert rig.connection.in_flight + 1 + len(line) == 300
@@ -372,31 +378,22 @@ async def test_a_long_line_is_let_in_a_part_in_each_turn() -> None:
     assert rig.connection.in_flight == 299
     await turn()
     rig.connection.data_received(b"".join(b":%d\r\n" % number for number in range(299)))
-    del futures[7]
     assert [await future for future in futures] == list(range(299))
     line.close()
 
 
-async def test_callers_who_ask_again_at_once_do_not_keep_a_line_alive() -> None:
-    loop = asyncio.get_running_loop()
-    rig = Rig(max_in_flight=5000)
-    line = Line(loop, deadline=30.0)
-
-    def ask(count: int) -> None:
-        for _ in range(count):
-            line.join(pack_words(("GET", "k")), loop.create_future(), 1)
-
-    ask(2000)
-    cycles = 0
-    while line:
-        cycles += 1
-        assert cycles < 20
-        line.let_in(rig.connection)
-        await turn()
-        answered = rig.connection.in_flight
-        rig.connection.data_received(b":1\r\n" * answered)
-        if line:  # else they need not stand in it
-            ask(answered)
+async def test_a_line_that_moves_is_let_in_at_once_so_that_it_ends() -> None:
+    rig = Rig()
+    line = Line(asyncio.get_running_loop(), deadline=30.0)
+    in_line(line, 300)
+    assert not line.let_in(rig.connection)
+    assert rig.connection.in_flight == 300
+    in_line(line, 300)
+    line._moved -= 1.0
+    assert line.let_in(rig.connection)
+    line._begun -= 1.0  # the beginning is over, though others come behind as fast as these go
+    assert not line.let_in(rig.connection)
+    assert rig.connection.in_flight == 600
     line.close()
 
 
