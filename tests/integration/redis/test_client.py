@@ -379,7 +379,7 @@ async def test_what_a_blocking_caller_gave_up_takes_nothing(redis_url: str, how:
 async def test_who_waits_behind_another_on_a_blocking_client_is_not_hurried(
     redis_url: str,
 ) -> None:
-    async with connect(redis_url, health_interval=0.05) as client, client.blocking() as blocking:
+    async with connect(redis_url, health_interval=0.3) as client, client.blocking() as blocking:
         first = asyncio.ensure_future(blocking.execute("BLPOP", "one", 0.5))
         await until(lambda: blocking.stats().in_flight == 1)
         assert await blocking.execute("BLPOP", "two", 0.05) is None
