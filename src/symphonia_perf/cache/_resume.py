@@ -3,7 +3,7 @@
 import re
 
 from symphonia_perf._core.codecs import MsgpackCodec
-from symphonia_perf.errors import CorruptEntry
+from symphonia_perf.errors import CommandError, CorruptEntry
 from symphonia_perf.redis.commands import Commands
 from symphonia_perf.typing import Document
 
@@ -36,7 +36,12 @@ class ResumeToken:
         Raises:
             StoreError: nobody knows.
         """
-        data = await self._commands.execute("GET", self._key)
+        try:
+            data = await self._commands.execute("GET", self._key)
+        except CommandError as error:
+            if error.code != "WRONGTYPE":
+                raise
+            return None  # somebody else's; saving replaces it
         if data is None:
             return None
         try:

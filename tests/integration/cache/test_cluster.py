@@ -5,12 +5,22 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from pymongo import AsyncMongoClient
 from redis.asyncio import RedisCluster
 
 from symphonia_perf._core.events import Event
-from symphonia_perf.cache import Cache, InvalidationRules, RedisCacheStore, on
+from symphonia_perf.cache import (
+    Cache,
+    ChangeStreamInvalidator,
+    InvalidationRules,
+    MemoryCacheStore,
+    RedisCacheStore,
+    TieredCacheStore,
+    on,
+)
 from symphonia_perf.errors import CommandError
-from symphonia_perf.redis import wrap
+from symphonia_perf.redis import connect, wrap
+from tests.integration.cache.patience import until
 
 pytestmark = pytest.mark.redis
 
@@ -140,3 +150,48 @@ async def test_a_frozen_node_holds_up_only_its_own_keys(
     expected = ["loaded" if key in theirs else "cached" for key in keys]
     assert found == expected
     assert cache.stats().breaker == "closed"  # most answers came
+
+
+@pytest.mark.parametrize("tiered", [False, True])
+async def test_a_watcher_and_clear_beside_it_reach_every_node(
+    client: RedisCluster, nodes: tuple[Any, ...], mongo_url: str, *, tiered: bool
+) -> None:
+    async with (
+        AsyncMongoClient[dict[str, Any]](mongo_url) as mongo,
+        connect(nodes[0].url, deadline=5.0) as ear,
+        wrap(client, deadline=5.0) as redis,
+    ):
+        plans = mongo["on_a_cluster"]["plans"]
+        await plans.delete_many({})
+        far = RedisCacheStore(redis)
+        near = TieredCacheStore(MemoryCacheStore(), far, invalidation="pubsub", listen_on=ear)
+        rules = InvalidationRules(on("plan.changed", delete=["plan:{id}"], tags=["plans"]))
+        routes = {"plans": "plan.changed"}
+
+        async def gone(*keys: str) -> None:
+            async with asyncio.timeout(10):
+                while await cache.get_many(keys):  # noqa: ASYNC110 - of servers
+                    await asyncio.sleep(0.005)
+
+        async with (
+            Cache(near if tiered else far, rules=rules, on_error="raise") as cache,
+            ChangeStreamInvalidator(
+                plans.database, cache, routes=routes, redis=redis, lease=0.6
+            ) as watcher,
+        ):
+            await until(lambda: watcher.stats().watching)
+            await cache.set_many({f"plan:{n}": "old" for n in range(20)})
+            await cache.set("list:1", "old", tags=["plans"])
+            await cache.set("other:1", "kept")
+            await plans.insert_one({"_id": 7})
+            await gone("plan:7", "list:1")
+            assert len(await cache.get_many([f"plan:{n}" for n in range(20)])) == 19
+            assert await cache.get("other:1") == "kept"
+            clearing = asyncio.create_task(cache.clear())
+            await plans.update_one({"_id": 7}, {"$set": {"n": 1}})
+            assert await clearing >= 20
+            await gone(*(f"plan:{n}" for n in range(20)), "other:1")
+            await cache.set("plan:7", "old")
+            await plans.update_one({"_id": 7}, {"$set": {"n": 2}})
+            await gone("plan:7")
+        await mongo.drop_database(plans.database)

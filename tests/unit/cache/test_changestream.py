@@ -27,7 +27,7 @@ from symphonia_perf.cache import (
 )
 from symphonia_perf.cache import _following as following
 from symphonia_perf.cache._resume import ResumeToken
-from symphonia_perf.errors import ConfigurationError, NotOpen, SymphoniaError
+from symphonia_perf.errors import CommandError, ConfigurationError, NotOpen, SymphoniaError
 from symphonia_perf.redis import Elected, wrap
 from tests.unit.cache.far import SlowStore
 
@@ -600,12 +600,24 @@ async def test_a_cache_that_is_not_open_ends_it(setting: Setting) -> None:
         await watcher.__aexit__(None, None, None)
 
 
-async def test_a_place_that_cannot_be_asked_for_is_an_error(setting: Setting) -> None:
+async def test_a_place_that_cannot_be_asked_for_is_an_error(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: Any) -> None:
+        raise CommandError("GET: no permission", code="NOPERM")
+
+    assert await ResumeToken(setting.redis, "other").load() is None
+    monkeypatch.setattr(setting.redis, "execute", refuse)
+    with pytest.raises(SymphoniaError):
+        await ResumeToken(setting.redis, "t").load()
+
+
+async def test_what_is_no_place_at_all_is_replaced(setting: Setting) -> None:
     token = ResumeToken(setting.redis, "t")
     await setting.redis.execute("LPUSH", "t", "x")
-    with pytest.raises(SymphoniaError):
-        await token.load()
-    assert await ResumeToken(setting.redis, "other").load() is None
+    assert await token.load() is None
+    await token.save({"_data": "82"})
+    assert await token.load() == {"_data": "82"}
 
 
 async def test_a_first_start_over_an_empty_cache_is_no_trouble(setting: Setting) -> None:
